@@ -1,0 +1,354 @@
+//! What every node does: run exactly the shards that it owns.
+//!
+//! One loop: look at the state, decide (`decide.rs`), start or stop shards; and four times a second tell
+//! the cluster how far they have come. It promises that a shard runs under one epoch at a time, that a session is
+//! durable before its first event is delivered, and that nothing is delivered once the fence is down. Who owns what is
+//! not decided here.
+
+mod board;
+mod decide;
+mod deliver;
+mod fence;
+mod lanes;
+mod outcome;
+mod progress;
+mod report;
+mod session_log;
+mod shard;
+mod tally;
+mod tracker;
+
+pub use board::{Board, ShardNow};
+pub use fence::Fence;
+pub use outcome::OutcomeTotals;
+pub use progress::Progress;
+pub use tally::Totals;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    task::{JoinHandle, JoinSet},
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::bot::{Context, DynBot, Notice, Position, Shared};
+use crate::gateway::{self, Permits, ResumePoint, Supervisor};
+use crate::model::{
+    Epoch, NodeId, Sequence, SessionNumber, ShardId, ShardStatus, ShardTotal, UnixMillis,
+};
+use crate::raft::Handle;
+use crate::state::{Command, Shard, ShardReport, State};
+
+use decide::{Action, decide};
+use deliver::Start;
+use session_log::RaftSessionLog;
+use shard::{End, HANDLER_GRACE, RunningShard};
+
+/// Between two reports of the shards' progress: what a crash may make Discord send a second time, at most.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+
+/// What the close of the connections and the last commit may take after the handlers have finished.
+const STOP_MARGIN: Duration = Duration::from_secs(1);
+
+/// Attempts to commit the last checkpoint before the process ends.
+const LAST_REPORTS_MAX: usize = 3;
+
+/// What an agent works with.
+#[derive(Debug)]
+pub struct Options {
+    /// This node.
+    pub me: NodeId,
+    /// What handles the events.
+    pub bot: Arc<dyn DynBot>,
+    /// How to connect; shard, session and URL are filled in.
+    pub gateway: gateway::Options,
+    /// Where leave to identify comes from.
+    pub permits: Arc<dyn Permits>,
+    /// The right to run shards.
+    pub fence: Fence,
+    /// Between two looks at a shard that says nothing new.
+    pub health_check_interval: Duration,
+    /// A shard without a connection for this long is dead.
+    pub shard_timeout: Duration,
+}
+
+/// A node's loop.
+#[derive(Debug)]
+pub struct Agent {
+    raft: Handle,
+    options: Options,
+    running: BTreeMap<ShardId, RunningShard>,
+    tasks: JoinSet<(ShardId, End)>,
+    /// Shards that met a fatal close code and wait for the operator.
+    resting: BTreeSet<ShardId>,
+    reporting: Option<JoinHandle<()>>,
+    /// A shard that runs far ahead of its checkpoint asks for a report.
+    asked: Arc<Notify>,
+    board: Board,
+}
+
+impl Agent {
+    /// A loop that is not running yet.
+    #[must_use]
+    pub fn new(raft: Handle, options: Options) -> Self {
+        Self {
+            raft,
+            options,
+            running: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            resting: BTreeSet::new(),
+            reporting: None,
+            asked: Arc::default(),
+            board: Board::default(),
+        }
+    }
+
+    /// What runs, for whoever shows it.
+    #[must_use]
+    pub fn board(&self) -> Board {
+        self.board.clone()
+    }
+
+    /// Runs until `stop`; then lets handlers finish, commits what they did, and closes every connection so that its
+    /// session lives on.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut states = self.raft.states();
+        let mut reports = interval(REPORT_EVERY);
+        reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let asked = Arc::clone(&self.asked);
+        loop {
+            let state = Arc::clone(&states.borrow_and_update());
+            self.act(&state);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = self.tasks.join_next() => self.ended(ended).await,
+                changed = states.changed() => if changed.is_err() { break },
+                _ = reports.tick() => self.report(&state),
+                () = asked.notified() => self.report(&state),
+            }
+        }
+        self.stop().await;
+    }
+
+    fn act(&mut self, state: &State) {
+        match state.ledger().halted() {
+            Some(halted) => drop(self.resting.insert(halted.shard)),
+            None => self.resting.clear(),
+        }
+        let running = self.running.iter().map(|(shard, held)| (*shard, held.epoch)).collect();
+        for action in decide(state, self.options.me, &running, &self.resting) {
+            match action {
+                Action::Start(shard, epoch) => self.start(state, shard, epoch),
+                Action::Stop(shard) => {
+                    if let Some(held) = self.running.get(&shard) {
+                        held.stop.cancel();
+                    }
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, state: &State, shard: ShardId, epoch: Epoch) {
+        let (Some(facts), Some(held)) = (state.facts(), state.shards().get(&shard)) else {
+            return;
+        };
+        let checkpoint = held.checkpoint();
+        let options = self.connection(shard, facts.total, held);
+        let (supervisor, handles) = Supervisor::new(options, Arc::clone(&self.options.permits))
+            .expect("the gateway's URL was admitted when the node started");
+        let stop = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            shard,
+            total: facts.total,
+            epoch,
+            commands: handles.commands,
+            states: self.raft.states(),
+            cancelled: CancellationToken::new(),
+            totals: Mutex::new(None),
+        });
+        let resumes = held.session().is_some();
+        let progress = Progress {
+            session: checkpoint.session,
+            handled: checkpoint.sequence,
+            totals: totals_of(held),
+            ..Progress::default()
+        };
+        let progress = Arc::new(Mutex::new(progress));
+        let start = Start {
+            bot: Arc::clone(&self.options.bot),
+            shared: Arc::clone(&shared),
+            log: Arc::new(RaftSessionLog { raft: self.raft.clone(), shard, epoch }),
+            control: handles.control,
+            fence: self.options.fence.clone(),
+            progress: Arc::clone(&progress),
+            reports: Arc::clone(&self.asked),
+            session: if resumes { checkpoint.session } else { SessionNumber::default() },
+            handled: if resumes { checkpoint.sequence } else { Sequence::default() },
+            totals: totals_of(held),
+        };
+        self.board.put(
+            shard,
+            epoch,
+            Arc::clone(&progress),
+            handles.status.clone(),
+            handles.received,
+        );
+        self.running.insert(
+            shard,
+            RunningShard {
+                epoch,
+                stop: stop.clone(),
+                shared,
+                progress,
+                status: handles.status,
+                unready_since: None,
+                told_dead: false,
+            },
+        );
+        let feed = handles.feed;
+        self.tasks.spawn(async move { (shard, shard::run(supervisor, feed, start, stop).await) });
+    }
+
+    fn connection(&self, shard: ShardId, total: ShardTotal, held: &Shard) -> gateway::Options {
+        let checkpoint = held.checkpoint();
+        let template = self.options.gateway.clone();
+        gateway::Options {
+            shard,
+            total,
+            resume: held.session().map(|session| ResumePoint {
+                session: session.clone(),
+                after: checkpoint.sequence,
+            }),
+            previous: checkpoint.session,
+            ..template
+        }
+    }
+
+    async fn ended(&mut self, ended: Result<(ShardId, End), tokio::task::JoinError>) {
+        // A panic in apolo's own loops ends the process: half an owner is worse than none.
+        let (shard, end) = ended.expect("a shard's task does not panic");
+        let held = self.running.remove(&shard);
+        self.board.remove(shard);
+        let End::Halted(fatal) = end else {
+            return;
+        };
+        if let Some(held) = held {
+            self.tell_dead(held.shared, fatal.advice());
+        }
+        error!(%shard, code = fatal.0, "{}", fatal.advice());
+        metrics::counter!("apolo_halts_total", "code" => fatal.0.to_string()).increment(1);
+        self.resting.insert(shard);
+        let halt = Command::Halt { code: fatal.0, shard };
+        if let Err(error) = self.raft.propose(halt).await {
+            warn!(%shard, %error, "the halt is not committed; this node keeps to it");
+        }
+    }
+
+    /// The bot's handler runs by itself: a bot that dawdles over bad news holds up no shard.
+    fn tell_dead(&self, shared: Arc<Shared>, reason: &str) {
+        let context = Context::new(shared, Position::default());
+        let notice = Notice::ShardDead { reason: reason.to_owned() };
+        tokio::spawn(Arc::clone(&self.options.bot).notice(context, notice));
+    }
+
+    /// Tells the cluster what it does not know yet. One report is under way at a time: when commits are slow, the next
+    /// one carries more.
+    fn report(&mut self, state: &State) {
+        if self.reporting.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let reports = self.due(state);
+        if reports.is_empty() {
+            return;
+        }
+        let raft = self.raft.clone();
+        self.reporting = Some(tokio::spawn(async move {
+            for chunk in reports.chunks(report::REPORTS_MAX) {
+                if let Err(error) = raft.propose(Command::Report(chunk.to_vec())).await {
+                    warn!(%error, "a report of the shards' progress is put off");
+                    return;
+                }
+            }
+        }));
+    }
+
+    fn due(&mut self, state: &State) -> Vec<ShardReport> {
+        let now = Instant::now();
+        let Options { health_check_interval, shard_timeout, .. } = self.options;
+        let mut reports = Vec::new();
+        let mut dead = Vec::new();
+        for (shard, held) in &mut self.running {
+            let Some(committed) = state.shards().get(shard) else {
+                continue;
+            };
+            let seen = held.seen(*shard, now, shard_timeout);
+            if seen.status == ShardStatus::Dead && !held.told_dead {
+                held.told_dead = true;
+                dead.push((
+                    Arc::clone(&held.shared),
+                    "no connection for longer than SHARD_TIMEOUT",
+                ));
+                warn!(%shard, "no connection for longer than the shard timeout; still trying");
+                metrics::counter!("apolo_shards_dead_total").increment(1);
+            }
+            let fits = committed.epoch() == Some(held.epoch);
+            let due = report::due(&seen, committed, UnixMillis::now(), health_check_interval);
+            reports.extend(due.filter(|_| fits));
+        }
+        for (shared, reason) in dead {
+            self.tell_dead(shared, reason);
+        }
+        reports
+    }
+
+    async fn stop(mut self) {
+        info!(shards = self.running.len(), "stopping: no new deliveries, handlers finish");
+        if let Some(reporting) = self.reporting.take() {
+            let _ = reporting.await;
+        }
+        for held in self.running.values() {
+            held.stop.cancel();
+        }
+        let ended = timeout(HANDLER_GRACE + STOP_MARGIN, async {
+            while self.tasks.join_next().await.is_some() {}
+        });
+        if ended.await.is_err() {
+            warn!(
+                "some shards did not end in time; their sessions are resumed from the last checkpoint"
+            );
+        }
+        self.last_report().await;
+    }
+
+    /// The shards have ended, so what they published last is final.
+    async fn last_report(&mut self) {
+        for _ in 0..LAST_REPORTS_MAX {
+            let states = self.raft.states();
+            let state = Arc::clone(&states.borrow());
+            let reports: Vec<_> =
+                self.due(&state).into_iter().filter(|report| report.checkpoint.is_some()).collect();
+            if reports.is_empty() {
+                return;
+            }
+            for chunk in reports.chunks(report::REPORTS_MAX) {
+                if let Err(error) = self.raft.propose(Command::Report(chunk.to_vec())).await {
+                    warn!(%error, "the last checkpoint is not committed; Discord will repeat a little");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn totals_of(shard: &Shard) -> Totals {
+    let health = shard.health();
+    Totals { guilds: health.guild_count, members: health.member_count }
+}

@@ -1,0 +1,103 @@
+//! What became of a shard's events: counted for people and for Prometheus.
+
+use std::{any::Any, collections::HashMap, error::Error, fmt};
+
+use metrics::{Counter, counter};
+use twilight_model::gateway::event::EventType;
+
+use crate::gateway::EventName;
+
+/// Why a handler failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Error(String),
+    Panic(String),
+}
+
+impl Failure {
+    pub(crate) fn error(error: &(dyn Error + Send + Sync)) -> Self {
+        Self::Error(error.to_string())
+    }
+
+    pub(crate) fn panic(panic: &(dyn Any + Send)) -> Self {
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(ToString::to_string)
+            .or_else(|| panic.downcast_ref::<String>().cloned());
+        Self::Panic(text.unwrap_or_else(|| "of an unprintable kind".to_owned()))
+    }
+
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Error(_) => "error",
+            Self::Panic(_) => "panic",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(text) => write!(f, "error: {text}"),
+            Self::Panic(text) => write!(f, "panic: {text}"),
+        }
+    }
+}
+
+/// Sums since the shard was started.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct OutcomeTotals {
+    /// Events handed to the bot, or passed over since it does not want their type.
+    pub events: u64,
+    /// Those that may have been delivered before.
+    pub redelivered: u64,
+    /// Handlers that failed.
+    pub failed: u64,
+    /// Sessions that Discord dropped.
+    pub sessions_lost: u64,
+}
+
+/// Counts one shard's events.
+#[derive(Debug, Default)]
+pub(crate) struct Outcomes {
+    totals: OutcomeTotals,
+    /// A counter's handle costs a look into the registry, so each type's is kept. Types that twilight does not know
+    /// share one, since Discord could send any number of them.
+    by_kind: HashMap<Option<EventType>, Counter>,
+}
+
+impl Outcomes {
+    pub(crate) const fn totals(&self) -> OutcomeTotals {
+        self.totals
+    }
+
+    pub(crate) fn count(&mut self, name: &EventName, redelivered: bool) {
+        self.totals.events += 1;
+        if redelivered {
+            self.totals.redelivered += 1;
+            counter!("apolo_events_redelivered_total").increment(1);
+        }
+        self.by_kind
+            .entry(name.kind())
+            .or_insert_with(|| counter!("apolo_events_total", "type" => label(name)))
+            .increment(1);
+    }
+
+    pub(crate) fn failed(&mut self, failure: &Failure) {
+        self.totals.failed += 1;
+        counter!("apolo_handler_failures_total", "kind" => failure.kind()).increment(1);
+    }
+
+    pub(crate) fn undecodable(&self, name: &EventName) {
+        counter!("apolo_events_undecodable_total", "type" => label(name)).increment(1);
+    }
+
+    pub(crate) fn session_lost(&mut self) {
+        self.totals.sessions_lost += 1;
+        counter!("apolo_sessions_lost_total").increment(1);
+    }
+}
+
+fn label(name: &EventName) -> &'static str {
+    name.kind().and_then(EventType::name).unwrap_or("OTHER")
+}

@@ -1,0 +1,96 @@
+//! One running shard: a connection that is polled, and a deliverer that is not.
+//!
+//! They are two tasks, since twilight sends heartbeats only while it is polled: whatever a handler does, the connection
+//! lives on.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    deliver::{Deliverer, Fenced, Start},
+    progress::Progress,
+    report::Seen,
+    tally::Totals,
+};
+use crate::bot::{GuildTotals, Shared};
+use crate::gateway::{Exit, Feed, Phase, Status, Stop, Supervisor};
+use crate::model::{Epoch, ShardId, ShardStatus};
+
+/// How long handlers may go on after a stop was asked for. With the close of the connection and the last commit it
+/// stays within the 10 s that an orderly exit may take.
+pub(super) const HANDLER_GRACE: Duration = Duration::from_secs(8);
+
+/// A shard that runs, as the agent holds it.
+#[derive(Debug)]
+pub(super) struct RunningShard {
+    pub(super) epoch: Epoch,
+    pub(super) stop: CancellationToken,
+    pub(super) shared: Arc<Shared>,
+    pub(super) progress: Arc<Mutex<Progress>>,
+    pub(super) status: watch::Receiver<Status>,
+    /// Since when it has no connection although it tries.
+    pub(super) unready_since: Option<Instant>,
+    pub(super) told_dead: bool,
+}
+
+/// Why a shard no longer runs.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It was told to stop, or somebody else owns it.
+    Stopped,
+    /// Discord closed it for good.
+    Halted(crate::gateway::FatalClose),
+}
+
+/// Runs a shard until `stop`. Nothing is delivered after this returns.
+pub(super) async fn run(
+    supervisor: Supervisor,
+    feed: Feed,
+    start: Start,
+    stop: CancellationToken,
+) -> End {
+    let connection = Stop::default();
+    let gateway = tokio::spawn(supervisor.run(connection.clone()));
+    let cancelled = start.shared.cancelled.clone();
+    let delivered = Deliverer::new(start).run(feed, stop, HANDLER_GRACE).await;
+    cancelled.cancel();
+    match delivered {
+        Ok(()) => connection.drain(),
+        Err(Fenced) => connection.fence(),
+    }
+    match gateway.await {
+        Ok(Exit::Halted(code)) => End::Halted(code),
+        Ok(Exit::Stopped) | Err(_) => End::Stopped,
+    }
+}
+
+impl RunningShard {
+    /// The shard as it is at `now`.
+    pub(super) fn seen(&mut self, shard: ShardId, now: Instant, timeout: Duration) -> Seen {
+        let progress = *self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = self.status.borrow().clone();
+        let totals = match *self.shared.totals.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(GuildTotals { guilds, members }) => Totals { guilds, members },
+            None => progress.totals,
+        };
+        Seen { shard, progress, status: self.judge(&status, now, timeout), totals }
+    }
+
+    /// The shard's condition: one that tries for longer than `timeout` is dead. One that waits for leave to identify
+    /// does not try.
+    fn judge(&mut self, status: &Status, now: Instant, timeout: Duration) -> ShardStatus {
+        let waits = matches!(status.phase, Phase::WaitingForPermit | Phase::Parked { .. });
+        if status.shard == ShardStatus::Ready || waits {
+            self.unready_since = None;
+            self.told_dead = false;
+            return status.shard;
+        }
+        let since = *self.unready_since.get_or_insert(now);
+        if now.duration_since(since) >= timeout { ShardStatus::Dead } else { status.shard }
+    }
+}

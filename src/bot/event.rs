@@ -1,0 +1,131 @@
+//! An event as a handler sees it.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeSeed as _;
+use thiserror::Error;
+use twilight_model::gateway::event::{
+    DispatchEvent, EventType, GatewayEvent, GatewayEventDeserializer,
+};
+
+use super::guild_of;
+use crate::gateway::EventName;
+use crate::model::GuildId;
+
+/// A Discord dispatch: its name, its JSON and, unless the bot asked for raw events only, its typed form.
+#[derive(Debug)]
+pub struct Event {
+    name: EventName,
+    raw: Arc<String>,
+    typed: Option<Box<DispatchEvent>>,
+}
+
+/// A payload that twilight's types can't hold.
+#[derive(Debug, Error)]
+#[error("decode a dispatch: {0}")]
+pub struct DecodeError(String);
+
+impl Event {
+    /// An event that is not decoded.
+    #[must_use]
+    pub const fn undecoded(name: EventName, raw: Arc<String>) -> Self {
+        Self { name, raw, typed: None }
+    }
+
+    /// Decodes the event, and gives it back undecoded where that can't be done.
+    pub(crate) fn decode(name: EventName, raw: Arc<String>) -> Result<Self, (Self, DecodeError)> {
+        // A type that twilight does not know is no error: Discord adds types at any time. And twilight 0.18 expects
+        // RATE_LIMITED's `meta` in a shape that Discord does not send; resuming would not mend that.
+        if matches!(name.kind(), None | Some(EventType::RateLimited)) {
+            return Ok(Self::undecoded(name, raw));
+        }
+        match decode(&raw) {
+            Ok(typed) => Ok(Self { name, raw, typed: Some(typed) }),
+            Err(error) => Err((Self::undecoded(name, raw), error)),
+        }
+    }
+
+    /// Discord's name of it, such as `MESSAGE_CREATE`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// The whole payload: `{"op":0,"s":…,"t":…,"d":…}`.
+    #[must_use]
+    pub fn raw(&self) -> &str {
+        &self.raw
+    }
+
+    /// The guild that it belongs to. It is looked up in the JSON: the type that twilight has for it does not matter.
+    #[must_use]
+    pub fn guild(&self) -> Option<GuildId> {
+        guild_of(self.name(), self.raw())
+    }
+
+    /// The event in twilight's types. `None` for a bot that wants raw events, for a type that twilight does not know,
+    /// and for a payload that could not be decoded even the second time.
+    #[must_use]
+    pub fn typed(&self) -> Option<&DispatchEvent> {
+        self.typed.as_deref()
+    }
+
+    /// The event in twilight's types, to keep.
+    #[must_use]
+    pub fn into_typed(self) -> Option<DispatchEvent> {
+        self.typed.map(|typed| *typed)
+    }
+}
+
+fn decode(raw: &str) -> Result<Box<DispatchEvent>, DecodeError> {
+    let envelope = GatewayEventDeserializer::from_json(raw)
+        .ok_or_else(|| DecodeError("no opcode".to_owned()))?;
+    let mut json = serde_json::Deserializer::from_str(raw);
+    match envelope.deserialize(&mut json) {
+        Ok(GatewayEvent::Dispatch(_, event)) => Ok(Box::new(event)),
+        Ok(
+            GatewayEvent::Heartbeat
+            | GatewayEvent::HeartbeatAck
+            | GatewayEvent::Hello(_)
+            | GatewayEvent::InvalidateSession(_)
+            | GatewayEvent::Reconnect,
+        ) => Err(DecodeError("not a dispatch".to_owned())),
+        Err(error) => Err(DecodeError(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(name: &str, raw: &str) -> Result<Event, (Event, DecodeError)> {
+        Event::decode(EventName::new(name), Arc::new(raw.to_owned()))
+    }
+
+    #[test]
+    fn a_known_event_is_typed_and_keeps_its_json() {
+        let raw = r#"{"op":0,"s":2,"t":"RESUMED","d":{}}"#;
+
+        let event = decoded("RESUMED", raw).unwrap();
+
+        assert_eq!((event.name(), event.raw()), ("RESUMED", raw));
+        assert!(matches!(event.typed(), Some(DispatchEvent::Resumed)));
+    }
+
+    #[test]
+    fn an_event_of_an_unknown_type_is_handed_over_raw() {
+        let event = decoded("NEW_THING", r#"{"op":0,"s":2,"t":"NEW_THING","d":{}}"#).unwrap();
+
+        assert!(event.typed().is_none());
+    }
+
+    #[test]
+    fn a_known_event_of_the_wrong_shape_comes_back_with_its_json() {
+        let raw = r#"{"op":0,"s":2,"t":"MESSAGE_CREATE","d":{"id":[]}}"#;
+
+        let (event, error) = decoded("MESSAGE_CREATE", raw).unwrap_err();
+
+        assert_eq!(event.raw(), raw);
+        assert!(error.to_string().starts_with("decode a dispatch: "));
+    }
+}

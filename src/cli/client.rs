@@ -1,0 +1,155 @@
+//! Asks a running node: through its data directory's socket, or at an endpoint.
+
+use std::{error::Error, io, time::Duration};
+
+use reqwest::{Method, Response, StatusCode};
+use serde::{Deserialize, de::DeserializeOwned};
+use url::Url;
+
+use crate::config::Config;
+use crate::http::{SOCKET_FILE, SocketPath, Unhalted, View};
+use crate::model::Token;
+
+use super::Failure;
+
+/// A node answers at once or not at all; a change may wait 10 s for a quorum.
+const TIME_MAX: Duration = Duration::from_secs(15);
+
+/// More than the table of the largest bot.
+const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A node to ask.
+#[derive(Debug)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: Option<Token>,
+    /// Who is asked, for errors.
+    whom: String,
+    /// Keeps the socket's path valid.
+    _socket: Option<SocketPath>,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    error: String,
+}
+
+impl Client {
+    /// The node that `config` names.
+    pub(super) fn new(config: &Config) -> Result<Self, Failure> {
+        // No proxy and no redirect: the token goes to the named node and nowhere else.
+        let builder = reqwest::Client::builder()
+            .timeout(TIME_MAX)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none());
+        let (builder, base, whom, socket) = match &config.endpoint {
+            Some(url) => (builder, url.clone(), url.to_string(), None),
+            None => {
+                let whom = config.data_dir.join(SOCKET_FILE).display().to_string();
+                if !config.data_dir.join(SOCKET_FILE).exists() {
+                    return Err(no_node(config, &whom));
+                }
+                let socket = SocketPath::of(&config.data_dir)
+                    .map_err(|error| Failure::failed(format!("can't open {whom}: {error}")))?;
+                let builder = builder.unix_socket(socket.path().to_owned());
+                let base = Url::parse("http://apolo").expect("a constant that parses");
+                (builder, base, whom, Some(socket))
+            }
+        };
+        let http = builder
+            .build()
+            .map_err(|error| Failure::failed(format!("can't make an HTTP client: {error}")))?;
+        Ok(Self { http, base, token: config.api_token.clone(), whom, _socket: socket })
+    }
+
+    /// How things stand, as the node sees them.
+    pub(super) async fn view(&self) -> Result<View, Failure> {
+        self.ask(Method::GET, "api/v1/status").await
+    }
+
+    /// Lifts a halt.
+    pub(super) async fn unhalt(&self) -> Result<Unhalted, Failure> {
+        self.ask(Method::POST, "api/v1/unhalt").await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, Failure> {
+        let url = format!("{}/{path}", self.base.as_str().trim_end_matches('/'));
+        let mut request = self.http.request(method, url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.expose());
+        }
+        let response = request.send().await.map_err(|error| self.unreached(&error))?;
+        let status = response.status();
+        let body = self.read(response).await?;
+        if !status.is_success() {
+            return Err(self.refused(status, &body));
+        }
+        serde_json::from_slice(&body).map_err(|error| {
+            Failure::failed(format!("{} answered what this version can't read: {error}", self.whom))
+                .help("Use the CLI of the node's own version, and check that the address is a node's.")
+        })
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreached(&error))? {
+            if body.len() + chunk.len() > BODY_BYTES_MAX {
+                return Err(Failure::failed(format!("{} answers without end", self.whom)));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn unreached(&self, error: &reqwest::Error) -> Failure {
+        let message = format!("{} does not answer: {}", self.whom, root(error));
+        let failure = Failure::failed(message);
+        match io_kind(error) {
+            Some(io::ErrorKind::ConnectionRefused) => failure.help("The node is not running."),
+            Some(io::ErrorKind::PermissionDenied) => {
+                failure.help("The socket is its owner's alone: use the node's user.")
+            }
+            _ => failure,
+        }
+    }
+
+    fn refused(&self, status: StatusCode, body: &[u8]) -> Failure {
+        match serde_json::from_slice::<Problem>(body) {
+            Ok(problem) => Failure::failed(format!("{} refused: {}", self.whom, problem.error)),
+            Err(_) => {
+                Failure::failed(format!("{} answered {status}, not as a node does", self.whom))
+            }
+        }
+    }
+}
+
+fn no_node(config: &Config, whom: &str) -> Failure {
+    let origin = config.origin("data-dir");
+    Failure::failed(format!("no node runs on {}: there is no {whom}", config.data_dir.display()))
+        .help(format!(
+            "The data directory is {origin}. Name the node's own with --data-dir, or its address with --endpoint."
+        ))
+}
+
+/// The innermost cause, which says most and holds no URL.
+fn root(error: &dyn Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+fn io_kind(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+    let mut inner = Some(error);
+    while let Some(error) = inner {
+        if let Some(io) = error.downcast_ref::<io::Error>()
+            && io.raw_os_error().is_some()
+        {
+            return Some(io.kind());
+        }
+        inner = error.source();
+    }
+    None
+}

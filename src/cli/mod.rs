@@ -1,0 +1,150 @@
+//! What was typed, what was meant, and one command for it.
+//!
+//! It promises exit status 0 where the command did what it says, 1 where it failed, and 64 where it could not have
+//! been meant (usage or configuration), and that every error says what would be right. Tables and JSON go to stdout,
+//! errors and log lines to stderr. It is the only folder that prints.
+
+mod bench;
+mod client;
+mod completions;
+mod configure;
+mod dev;
+mod distribution;
+mod failure;
+mod output;
+mod run;
+mod shards;
+mod simulate;
+mod status;
+mod stock;
+mod unhalt;
+mod version;
+
+use std::{io::Write, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use failure::{Failure, USAGE};
+
+/// Runs a Discord bot's gateway shards as one highly available service, with no external state store.
+#[derive(Debug, Parser)]
+#[command(
+    name = "apolo",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = EXAMPLES
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node: hold the bot's shards, and resume them after a restart
+    Run(run::Arguments),
+    /// Run a node against a simulated Discord, to look at; needs no token
+    Dev(dev::Arguments),
+    /// Run the Discord simulator alone, for any bot in any library
+    Simulate(simulate::Arguments),
+    /// Show how the node and its cluster are
+    Status(status::Arguments),
+    /// Show every shard: where it runs, what it is doing, how far it is
+    Shards(shards::Arguments),
+    /// Let identifies go on after a fatal close code, once its cause is mended
+    Unhalt(unhalt::Arguments),
+    /// Measure
+    Bench(bench::Arguments),
+    /// Print a completion script for a shell
+    Completions(completions::Arguments),
+    /// Print the version, and what it was built for
+    Version(version::Arguments),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  apolo dev                                     a node and a Discord on this machine, to look at
+  apolo run --config /etc/apolo.toml            a node; the token comes from DISCORD_TOKEN
+  apolo simulate --port 9900                    a Discord on this machine, for any bot
+  apolo status                                  how the node in ./apolo-data is
+  apolo shards --data-dir /var/lib/apolo        the table of a node elsewhere on this machine
+  apolo status --endpoint http://10.0.0.7:3000  a node on another machine
+  apolo bench distribution --shards 16          how evenly guilds fall on shards
+
+Every flag has an environment variable and a key in the file that --config names.
+Exit status: 0 done, 1 failed, 64 usage or configuration.";
+
+/// Runs the command that was typed.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let asked = !error.use_stderr();
+            let _ = error.print();
+            return if asked { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = write!(std::io::stderr().lock(), "{failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run(arguments) => wait_for(run::run(arguments)),
+        Command::Dev(arguments) => wait_for(dev::run(arguments)),
+        Command::Simulate(arguments) => wait_for(simulate::run(arguments)),
+        Command::Status(arguments) => wait_for(status::run(arguments)),
+        Command::Shards(arguments) => wait_for(shards::run(arguments)),
+        Command::Unhalt(arguments) => wait_for(unhalt::run(arguments)),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Version(arguments) => version::run(&arguments),
+    }
+}
+
+/// Runs an asynchronous command to its end.
+fn wait_for(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    // One crypto provider for the process, before anything opens a connection. A second call finds it there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("can't start the runtime: {error}")))?
+        .block_on(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_every_flag_explains_itself() {
+        fn check(command: &clap::Command) {
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                let named = format!("{} {}", command.get_name(), argument.get_id());
+                assert!(argument.get_help().is_some(), "{named}");
+            }
+            for inner in command.get_subcommands() {
+                assert!(inner.get_about().is_some(), "{}", inner.get_name());
+                check(inner);
+            }
+        }
+
+        check(&Cli::command());
+    }
+}

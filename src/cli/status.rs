@@ -1,0 +1,136 @@
+//! `apolo status`.
+
+use std::{fmt::Write as _, time::Duration};
+
+use crate::config::ClientFlags;
+use crate::http::{View, readiness};
+use crate::model::{HealthStatus, UnixMillis};
+
+use super::{
+    Failure,
+    client::Client,
+    configure::configure,
+    output::{say, say_json, thousands},
+};
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Arguments {
+    /// Print what the API says, as JSON
+    #[arg(long)]
+    json: bool,
+    /// Fail (exit status 1) unless the node is ready
+    #[arg(long)]
+    ready: bool,
+    #[command(flatten)]
+    flags: ClientFlags,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let view = Client::new(&configure(arguments.flags)?)?.view().await?;
+    if arguments.json {
+        say_json(&view)?;
+    } else {
+        say(describe(&view, UnixMillis::now()).trim_end())?;
+    }
+    if arguments.ready && !readiness(&view).ready {
+        return Err(Failure::failed(format!("{} is not ready", view.node.name)));
+    }
+    Ok(())
+}
+
+fn describe(view: &View, now: UnixMillis) -> String {
+    let mut text = String::new();
+    let node = &view.node;
+    let uptime = humantime::format_duration(Duration::from_secs(node.uptime_ms / 1_000));
+    let _ = writeln!(text, "{} ({}), apolo {}, up {uptime}", node.name, node.id, node.version);
+    match view.health {
+        Some(health) => {
+            let verdict = match health.status {
+                HealthStatus::Healthy => "healthy",
+                HealthStatus::Degraded => "degraded",
+                HealthStatus::Critical => "critical",
+            };
+            let _ = writeln!(
+                text,
+                "{verdict}: {} of {} shards ready, {} guilds, {} members",
+                thousands(health.ready_shards.into()),
+                thousands(health.total_shards.into()),
+                thousands(health.total_guilds),
+                thousands(health.total_members),
+            );
+        }
+        None => text.push_str("the number of shards is not known yet\n"),
+    }
+    if let Some(limits) = view.identifies {
+        let resets = limits.resets_at.since(now).as_secs();
+        let _ = writeln!(
+            text,
+            "identifies: {} of {} left today, {} at a time, full again in {}",
+            thousands(limits.remaining.into()),
+            thousands(limits.total.into()),
+            limits.max_concurrency,
+            humantime::format_duration(Duration::from_secs(resets)),
+        );
+    }
+    let readiness = readiness(view);
+    text.push_str(if readiness.ready { "ready\n" } else { "not ready\n" });
+    for condition in readiness.conditions {
+        let mark = if condition.holds { "ok " } else { "NO " };
+        let _ = writeln!(text, "  {mark} {:<9} {}", condition.name, condition.detail);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Node;
+    use crate::model::SystemHealth;
+    use crate::state::Limits;
+
+    #[test]
+    fn the_picture_of_a_node_that_is_not_ready_says_why() {
+        let health = SystemHealth {
+            status: HealthStatus::Critical,
+            total_shards: 16,
+            ready_shards: 0,
+            total_guilds: 16_000,
+            total_members: 1_234_567,
+        };
+        let view = View {
+            node: Node {
+                id: "00000000000000ab".to_owned(),
+                name: "apolo-0".to_owned(),
+                version: "0.1.0".to_owned(),
+                uptime_ms: 3_723_000,
+            },
+            health: Some(health),
+            leader: None,
+            store_failure: None,
+            draining: false,
+            halted: None,
+            identifies: Some(Limits {
+                max_concurrency: 16,
+                total: 1_000,
+                remaining: 984,
+                resets_at: UnixMillis(7_200_000),
+            }),
+            shards: Vec::new(),
+        };
+
+        let text = describe(&view, UnixMillis(0));
+
+        let expected = "\
+apolo-0 (00000000000000ab), apolo 0.1.0, up 1h 2m 3s
+critical: 0 of 16 shards ready, 16,000 guilds, 1,234,567 members
+identifies: 984 of 1,000 left today, 16 at a time, full again in 2h
+not ready
+  NO  leader    no leader is known: too few nodes reach each other
+  ok  store     takes writes
+  ok  draining  runs
+  ok  halt      identifies are not halted
+  ok  shards    0 here
+";
+        assert_eq!(text, expected);
+    }
+}

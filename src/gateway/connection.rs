@@ -1,0 +1,339 @@
+//! One connection's life, from the first SYN to its end.
+
+use std::{
+    future::{pending, poll_fn},
+    ops::ControlFlow,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    control::{Control, Outbox, ResumeFrom},
+    core::Core,
+    gate::{Gate, Waiting},
+    held::Held,
+    ladder::{Attempt, Cause},
+    link::{Link, Read},
+    options::Timers,
+    port::{Permit, PermitError, Permits, Phase},
+    stop::Stop,
+};
+use crate::model::ShardId;
+
+/// Payloads handled in one go before other tasks get their turn.
+const BURST: usize = 256;
+
+/// What a connection is surrounded by.
+pub(super) struct Around<'a> {
+    pub(super) shard: ShardId,
+    pub(super) permits: &'a Arc<dyn Permits>,
+    pub(super) control: &'a Control,
+    pub(super) outbox: &'a mut Outbox,
+    pub(super) stop: &'a Stop,
+    /// The least time between two commands.
+    pub(super) command_spacing: Duration,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// By itself.
+    Ended(End),
+    /// The bot asked to go back.
+    Asked(ResumeFrom),
+    /// The node asked to stop, or nobody reads the queue any more.
+    Stopped,
+}
+
+/// Why it ended by itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct End {
+    pub(super) cause: Cause,
+    /// In words.
+    pub(super) reason: String,
+}
+
+impl End {
+    pub(super) fn new(cause: Cause, reason: impl Into<String>) -> Self {
+        Self { cause, reason: reason.into() }
+    }
+}
+
+/// The steps of its life.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stage {
+    Opening,
+    WaitingForPermit,
+    Identifying { since: Instant },
+    Resuming,
+    Ready { since: Instant },
+}
+
+/// A connection that is open, or being opened.
+pub(super) struct Connection<'a> {
+    pub(super) core: &'a mut Core,
+    pub(super) link: Link,
+    gate: Gate,
+    timers: Timers,
+    pub(super) attempt: Attempt,
+    pub(super) stage: Stage,
+    pub(super) behind: bool,
+    pub(super) held: Held,
+    pub(super) heartbeat: Duration,
+    pub(super) now: Instant,
+    opened_at: Instant,
+    received_at: Instant,
+    pub(super) dispatched_at: Instant,
+    permit: Option<Permit>,
+}
+
+/// Something that the connection's loop acts on.
+enum Happening {
+    Fenced,
+    Drain,
+    Asked(ResumeFrom),
+    Leave(Result<Permit, PermitError>),
+    CaughtUp,
+    Command(String),
+    Tick,
+    Pumped(Pumped),
+}
+
+/// Why the pump paused.
+pub(super) enum Pumped {
+    /// The stage, or something else that is published, has changed.
+    Changed,
+    Ended(End),
+    Fenced,
+    /// Nobody reads the queue any more.
+    Unread,
+}
+
+/// What became of one payload.
+pub(super) type Flow = ControlFlow<Pumped>;
+
+impl<'a> Connection<'a> {
+    pub(super) fn new(
+        core: &'a mut Core,
+        link: Link,
+        gate: Gate,
+        timers: Timers,
+        attempt: Attempt,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            core,
+            link,
+            gate,
+            timers,
+            attempt,
+            stage: Stage::Opening,
+            behind: false,
+            held: Held::default(),
+            heartbeat: Duration::ZERO,
+            now,
+            opened_at: now,
+            received_at: now,
+            dispatched_at: now,
+            permit: None,
+        }
+    }
+
+    /// Runs the connection to its end, and closes it. Returns also for how long it was ready.
+    pub(super) async fn run(mut self, around: &mut Around<'_>) -> (Outcome, Option<Duration>) {
+        let (outcome, close) = self.live(around).await;
+        let ready_for = match self.stage {
+            Stage::Ready { since } => Some(since.elapsed()),
+            Stage::Opening
+            | Stage::WaitingForPermit
+            | Stage::Identifying { .. }
+            | Stage::Resuming => None,
+        };
+        around.outbox.set_connected(false);
+        self.core.catching_up |= self.behind;
+        if let Some(wait) = close
+            && !around.stop.is_fenced()
+        {
+            self.link.close(wait).await;
+        }
+        (outcome, ready_for)
+    }
+
+    /// The loop. Returns also how long to wait for the answer to a close frame, if one is to be sent.
+    async fn live(&mut self, around: &mut Around<'_>) -> (Outcome, Option<Duration>) {
+        let mut waiting: Option<Waiting> = None;
+        let mut command_at = self.opened_at;
+        loop {
+            if let Some(sender) = self.gate.asked() {
+                waiting = Some(Waiting::new(around.permits.as_ref(), around.shard, sender));
+            }
+            self.publish(around.outbox);
+            match self.happening(around, &mut waiting, command_at).await {
+                Happening::Fenced | Happening::Pumped(Pumped::Fenced) => {
+                    return (Outcome::Stopped, None);
+                }
+                Happening::Drain | Happening::Pumped(Pumped::Unread) => {
+                    return (Outcome::Stopped, Some(self.timers.close));
+                }
+                Happening::Asked(request) => {
+                    return (Outcome::Asked(request), Some(Duration::ZERO));
+                }
+                Happening::CaughtUp => {
+                    let end = End::new(Cause::Own, "the handlers have caught up");
+                    return (Outcome::Ended(end), Some(Duration::ZERO));
+                }
+                Happening::Pumped(Pumped::Ended(end)) => {
+                    return (Outcome::Ended(end), Some(Duration::ZERO));
+                }
+                Happening::Tick => {
+                    if let Some(reason) = self.overdue(Instant::now()) {
+                        let end = End::new(Cause::Silent, reason);
+                        return (Outcome::Ended(end), Some(Duration::ZERO));
+                    }
+                }
+                Happening::Leave(leave) => self.granted(around, &mut waiting, leave),
+                Happening::Command(json) => {
+                    command_at = Instant::now() + around.command_spacing;
+                    self.link.send(json);
+                }
+                Happening::Pumped(Pumped::Changed) => {}
+            }
+        }
+    }
+
+    async fn happening(
+        &mut self,
+        around: &mut Around<'_>,
+        waiting: &mut Option<Waiting>,
+        command_at: Instant,
+    ) -> Happening {
+        let now = Instant::now();
+        let feed = self.core.feed.clone();
+        let behind = self.behind;
+        let command_at = command_at.max(self.link.command_at(now));
+        let ready = matches!(self.stage, Stage::Ready { .. });
+        let may_send = ready && command_at <= now;
+        let deadline =
+            if ready && !may_send { self.deadline().0.min(command_at) } else { self.deadline().0 };
+        tokio::select! {
+            biased;
+            () = around.stop.fenced() => Happening::Fenced,
+            () = around.stop.drained() => Happening::Drain,
+            request = around.control.asked() => Happening::Asked(request),
+            leave = granted(waiting) => Happening::Leave(leave),
+            () = feed.low(), if behind => Happening::CaughtUp,
+            command = around.outbox.next(), if may_send => Happening::Command(command),
+            () = sleep_until(deadline) => Happening::Tick,
+            pumped = poll_fn(|cx| self.pump(cx, around.stop)) => Happening::Pumped(pumped),
+        }
+    }
+
+    /// Handles what the socket has, until it has nothing more or something needs the loop.
+    fn pump(&mut self, cx: &mut Context<'_>, stop: &Stop) -> Poll<Pumped> {
+        self.now = Instant::now();
+        for _ in 0..BURST {
+            if stop.is_fenced() {
+                return Poll::Ready(Pumped::Fenced);
+            }
+            let read = self.link.poll_read(cx);
+            if let Some(sent) = self.permit.take().and_then(|permit| permit.sent) {
+                // Whoever keeps the ledger may be gone; the permit is spent all the same.
+                let _ = sent.send(());
+            }
+            let Poll::Ready(read) = read else { return Poll::Pending };
+            self.received_at = self.now;
+            if let ControlFlow::Break(pumped) = self.take(read) {
+                return Poll::Ready(pumped);
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn take(&mut self, read: Read) -> Flow {
+        match read {
+            Read::Text(json) => self.payload(json),
+            Read::Undecodable(json) => self.undecodable(json),
+            Read::Uninflatable => self.uninflatable(),
+            Read::Closed(code) => ended(Cause::Closed(code), closed_reason(code)),
+            Read::NotConnected(error) => ended(Cause::NotConnected, error),
+            Read::Panicked => ended(Cause::Garbage, "a frame that can't be handled"),
+        }
+    }
+
+    /// Leave to identify came, or can't come any more.
+    fn granted(
+        &mut self,
+        around: &Around<'_>,
+        waiting: &mut Option<Waiting>,
+        leave: Result<Permit, PermitError>,
+    ) {
+        let Some(request) = waiting.take() else { return };
+        let now = Instant::now();
+        match leave {
+            Ok(permit) if permit.expires > now => {
+                request.open();
+                self.permit = Some(permit);
+                self.stage = Stage::Identifying { since: now };
+                metrics::counter!("apolo_gateway_identifies_total").increment(1);
+            }
+            Ok(_) => {
+                *waiting = Some(request.again(around.permits.as_ref(), around.shard));
+            }
+            // The node is stopping. The sender is held on to, and the stop will end this.
+            Err(PermitError) => *waiting = Some(request.never()),
+        }
+    }
+
+    fn publish(&self, outbox: &Outbox) {
+        let phase = match self.stage {
+            Stage::Opening => Phase::Connecting,
+            Stage::WaitingForPermit => Phase::WaitingForPermit,
+            Stage::Identifying { .. } => Phase::Identifying,
+            Stage::Resuming => Phase::Resuming,
+            Stage::Ready { .. } if self.behind => Phase::Behind,
+            Stage::Ready { .. } => Phase::Connected,
+        };
+        self.core.board.phase(phase);
+        outbox.set_connected(matches!(self.stage, Stage::Ready { .. }));
+    }
+
+    /// When the connection is given up unless something comes, and why.
+    fn deadline(&self) -> (Instant, &'static str) {
+        let silence = self.heartbeat.saturating_mul(self.timers.silent_beats);
+        let silent = (self.received_at + silence, "nothing was received for two heartbeats");
+        match self.stage {
+            Stage::Opening => (self.opened_at + self.timers.hello, "no HELLO"),
+            Stage::WaitingForPermit | Stage::Ready { .. } => silent,
+            Stage::Identifying { since } => silent.min((since + self.timers.ready, "no READY")),
+            Stage::Resuming => silent.min((self.dispatched_at + self.timers.resumed, "no RESUMED")),
+        }
+    }
+
+    fn overdue(&self, now: Instant) -> Option<&'static str> {
+        let (deadline, reason) = self.deadline();
+        (now >= deadline).then_some(reason)
+    }
+}
+
+pub(super) fn ended(cause: Cause, reason: impl Into<String>) -> Flow {
+    ControlFlow::Break(Pumped::Ended(End::new(cause, reason)))
+}
+
+fn closed_reason(code: Option<u16>) -> String {
+    match code {
+        Some(1006) => "the connection broke, or no heartbeat was acknowledged".to_owned(),
+        Some(code) => format!("closed with {code}"),
+        None => "closed without a code".to_owned(),
+    }
+}
+
+async fn granted(waiting: &mut Option<Waiting>) -> Result<Permit, PermitError> {
+    match waiting {
+        Some(waiting) => waiting.granted().await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,45 @@
+//! HTTP for people, probes and Prometheus: `/health`, `/ready`, `/metrics` and `/api/v1`.
+//!
+//! It promises that whatever a caller does, others are still answered: headers, bodies, connections and the time that
+//! each may take are bounded. It lets nobody change anything but the owner of the data directory, through its socket,
+//! and whoever shows the API's token.
+//!
+//! What it shows it gets as plain data, a [`View`]; it knows neither the shards nor the log.
+//!
+//! ```text
+//!  kubelet, Prometheus ──TCP──▶ ┐
+//!                               ├─▶ routes ──▶ Source::view, metrics, unhalt
+//!  apolo status ──apolo.sock──▶ ┘
+//! ```
+
+mod access;
+mod bind;
+mod ready;
+mod routes;
+mod server;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use bind::{BindError, bind, bind_free};
+pub use ready::{Condition, Readiness, readiness};
+pub use server::{Options, Server};
+pub use socket::{SOCKET_FILE, SocketPath};
+pub use view::{Halt, HealthBody, Node, Phase, ShardRow, Unhalted, View};
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+
+/// Whoever knows what is to be shown, and can do what is asked for.
+pub trait Source: Send + Sync + fmt::Debug + 'static {
+    /// How things stand. It must not wait.
+    fn view(&self) -> View;
+
+    /// The metrics in Prometheus' text form.
+    fn metrics(&self) -> String;
+
+    /// Lets identifies go on after a fatal close code. An error is a sentence for the operator.
+    fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>>;
+}

@@ -1,0 +1,218 @@
+//! Whether a node is ready: pure, from its [`View`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ShardStatus;
+
+use super::{Phase, ShardRow, View};
+
+/// The body of `/ready`: 200 where every condition holds, 503 otherwise.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Every condition holds.
+    pub ready: bool,
+    /// Each condition, whether it holds, and what that says.
+    pub conditions: Vec<Condition>,
+}
+
+/// One thing that must hold.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Condition {
+    /// Its name, for alerts.
+    pub name: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// Why it holds or doesn't.
+    pub detail: String,
+}
+
+/// A list of shards is cut after this many; the table has them all.
+const SHARDS_NAMED_MAX: usize = 20;
+
+/// Judges a node: its leader, its store, its draining, the halt, and each of its own shards.
+///
+/// A shard that was connected and is getting its connection back doesn't count against it: Discord asks every shard
+/// to reconnect now and then. One that never was, is parked, halted or dead does: a process that runs without its
+/// shards must not look well.
+#[must_use]
+pub fn readiness(view: &View) -> Readiness {
+    let conditions = vec![
+        condition("leader", view.leader.is_some(), || match &view.leader {
+            Some(name) => format!("{name} leads"),
+            None => "no leader is known: too few nodes reach each other".to_owned(),
+        }),
+        condition("store", view.store_failure.is_none(), || {
+            view.store_failure.clone().unwrap_or_else(|| "takes writes".to_owned())
+        }),
+        condition("draining", !view.draining, || {
+            let words = if view.draining { "hands its shards off and will stop" } else { "runs" };
+            words.to_owned()
+        }),
+        condition("halt", view.halted.is_none(), || match &view.halted {
+            Some(halt) => {
+                format!("shard {} was closed with {}. {}", halt.shard, halt.code, halt.advice)
+            }
+            None => "identifies are not halted".to_owned(),
+        }),
+        shards(view),
+    ];
+    Readiness { ready: conditions.iter().all(|condition| condition.holds), conditions }
+}
+
+fn shards(view: &View) -> Condition {
+    let own = || view.shards.iter().filter(|row| row.here);
+    let failing: Vec<String> = Trouble::ALL
+        .into_iter()
+        .filter_map(|trouble| {
+            let list = list(own().filter(|row| Trouble::of(row) == Some(trouble)))?;
+            Some(format!("{}: {list}", trouble.as_str()))
+        })
+        .collect();
+    condition("shards", view.health.is_some() && failing.is_empty(), || {
+        if view.health.is_none() {
+            return "the number of shards is not known yet".to_owned();
+        }
+        if !failing.is_empty() {
+            return failing.join("; ");
+        }
+        let mut words = format!("{} here", own().count());
+        let back = own().filter(|row| row.status == ShardStatus::Disconnected);
+        if let Some(list) = list(back) {
+            words.push_str(&format!("; getting their connection back: {list}"));
+        }
+        words
+    })
+}
+
+/// Why a shard counts against its node.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Trouble {
+    Halted,
+    Parked,
+    Dead,
+    NotYet,
+}
+
+impl Trouble {
+    const ALL: [Self; 4] = [Self::Halted, Self::Parked, Self::Dead, Self::NotYet];
+
+    fn of(row: &ShardRow) -> Option<Self> {
+        match row.status {
+            _ if row.phase == Phase::Halted => Some(Self::Halted),
+            _ if row.phase == Phase::Parked => Some(Self::Parked),
+            ShardStatus::Dead => Some(Self::Dead),
+            ShardStatus::Spawning => Some(Self::NotYet),
+            ShardStatus::Ready | ShardStatus::Disconnected => None,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Halted => "halted",
+            Self::Parked => "parked",
+            Self::Dead => "dead",
+            Self::NotYet => "not connected yet",
+        }
+    }
+}
+
+fn list<'a>(rows: impl Iterator<Item = &'a ShardRow>) -> Option<String> {
+    let rows: Vec<_> = rows.map(|row| row.shard.to_string()).collect();
+    let named = rows.get(..SHARDS_NAMED_MAX.min(rows.len()))?.join(", ");
+    match rows.len() {
+        0 => None,
+        1..=SHARDS_NAMED_MAX => Some(named),
+        all => Some(format!("{named} and {} more", all - SHARDS_NAMED_MAX)),
+    }
+}
+
+fn condition(name: &str, holds: bool, detail: impl FnOnce() -> String) -> Condition {
+    Condition { name: name.to_owned(), holds, detail: detail() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{Halt, view::tests::view};
+    use crate::model::ShardId;
+
+    fn failing(view: &View) -> Vec<String> {
+        let readiness = readiness(view);
+        let failing: Vec<_> =
+            readiness.conditions.into_iter().filter(|condition| !condition.holds).collect();
+        assert_eq!(readiness.ready, failing.is_empty());
+        failing
+            .into_iter()
+            .map(|condition| format!("{}: {}", condition.name, condition.detail))
+            .collect()
+    }
+
+    #[test]
+    fn a_node_whose_shards_are_connected_is_ready() {
+        assert_eq!(failing(&view(3)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_node_without_shards_is_ready_once_the_total_is_known() {
+        let mut view = view(2);
+        view.shards.iter_mut().for_each(|row| row.here = false);
+        view.shards[0].status = ShardStatus::Dead;
+
+        assert_eq!(failing(&view), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_condition_fails_by_itself_and_says_why() {
+        let mut leaderless = view(1);
+        leaderless.leader = None;
+        let mut broken = view(1);
+        broken.store_failure = Some("no space left on device".to_owned());
+        let mut draining = view(1);
+        draining.draining = true;
+        let mut halted = view(1);
+        let advice = "Put the token right.".to_owned();
+        halted.halted = Some(Halt { code: 4004, shard: ShardId(0), advice });
+        let mut early = view(0);
+        early.health = None;
+
+        assert_eq!(failing(&leaderless).len(), 1);
+        assert_eq!(failing(&broken), ["store: no space left on device"]);
+        assert_eq!(failing(&draining), ["draining: hands its shards off and will stop"]);
+        assert_eq!(failing(&halted), ["halt: shard 0 was closed with 4004. Put the token right."]);
+        assert_eq!(failing(&early), ["shards: the number of shards is not known yet"]);
+    }
+
+    #[test]
+    fn shards_that_need_help_are_named_once_each() {
+        let mut view = view(4);
+        view.shards[0].phase = Phase::Halted;
+        view.shards[0].status = ShardStatus::Dead;
+        view.shards[1].phase = Phase::Parked;
+        view.shards[2].status = ShardStatus::Dead;
+        view.shards[3].status = ShardStatus::Spawning;
+
+        assert_eq!(failing(&view), ["shards: halted: 0; parked: 1; dead: 2; not connected yet: 3"]);
+    }
+
+    #[test]
+    fn a_shard_that_gets_its_connection_back_is_named_but_no_fault() {
+        let mut view = view(2);
+        view.shards[1].status = ShardStatus::Disconnected;
+
+        let readiness = readiness(&view);
+
+        assert!(readiness.ready);
+        assert_eq!(
+            readiness.conditions.last().unwrap().detail,
+            "2 here; getting their connection back: 1"
+        );
+    }
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let mut view = view(448);
+        view.shards.iter_mut().for_each(|row| row.phase = Phase::Parked);
+
+        assert!(failing(&view)[0].ends_with("18, 19 and 428 more"), "{:?}", failing(&view));
+    }
+}

@@ -1,0 +1,149 @@
+//! Sockets to requests, within bounds.
+
+use std::{future::Future, io, path::Path, sync::Arc, time::Duration};
+
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream, UnixStream},
+    sync::Semaphore,
+};
+use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
+
+use crate::model::Token;
+
+use super::{Source, access::Way, routes, socket::Socket};
+
+/// Open connections on each of port and socket. One more waits until another ends.
+const CONNECTIONS_MAX: usize = 512;
+
+/// A caller that dawdles over its headers, or keeps an idle connection, is let go after this.
+const HEADER_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Headers fit in this; it is also what is kept of an answer that its caller doesn't read.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// More headers than any probe, scraper or browser sends.
+const HEADERS_MAX: usize = 100;
+
+/// A connection ends after this, whatever it does: a caller that doesn't read its answer must not keep it for ever.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// What a request may still take when its connection is to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// After a failure to accept (no more descriptors, most likely) the next attempt waits this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a server listens on.
+#[derive(Debug)]
+pub struct Options<'a> {
+    /// The port, already bound ([`bind`](super::bind)).
+    pub listener: TcpListener,
+    /// The data directory, for its socket. The caller holds the directory's lock.
+    pub data_dir: Option<&'a Path>,
+    /// What a caller over TCP must show before it changes something.
+    pub token: Option<Token>,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Server {
+    /// Starts to answer with what `source` says.
+    ///
+    /// # Errors
+    ///
+    /// Where the socket can't be made in the data directory.
+    pub fn start(options: Options<'_>, source: Arc<dyn Source>) -> io::Result<Self> {
+        let socket = options.data_dir.map(Socket::bind).transpose()?;
+        let routes = routes::router(source, options.token);
+        let server = Self { stop: CancellationToken::new(), tasks: TaskTracker::new() };
+        server.listen(&routes, Way::Tcp, Listener::Tcp(options.listener));
+        if let Some(socket) = socket {
+            server.listen(&routes, Way::Socket, Listener::Socket(socket));
+        }
+        Ok(server)
+    }
+
+    /// Accepts no more, lets running requests finish for at most 2 s, and returns when all is closed.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn listen(&self, routes: &Router, way: Way, listener: Listener) {
+        let routes = routes.clone().layer(Extension(way));
+        let (stop, tasks) = (self.stop.clone(), self.tasks.clone());
+        self.tasks.spawn(async move {
+            let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+            while let Some(Ok(place)) = unless(&stop, places.clone().acquire_owned()).await {
+                match unless(&stop, listener.accept()).await {
+                    Some(Ok(stream)) => {
+                        let (routes, stop) = (routes.clone(), stop.clone());
+                        tasks.spawn(async move {
+                            serve(stream, routes, stop).await;
+                            drop(place);
+                        });
+                    }
+                    Some(Err(error)) => {
+                        tracing::warn!(%error, ?way, "could not accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                    None => return,
+                }
+            }
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Socket(Socket),
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Either<TcpStream, UnixStream>> {
+        match self {
+            Self::Tcp(listener) => Ok(Either::Left(listener.accept().await?.0)),
+            Self::Socket(socket) => Ok(Either::Right(socket.listener.accept().await?.0)),
+        }
+    }
+}
+
+async fn serve(stream: Either<TcpStream, UnixStream>, routes: Router, stop: CancellationToken) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME_MAX)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    tokio::pin!(connection);
+    tokio::select! {
+        // How a connection ends is its caller's business: a probe that hangs up early is no fault of the node.
+        _ = connection.as_mut() => return,
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(CONNECTION_TIME_MAX) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(GRACE, connection).await;
+}
+
+async fn unless<F: Future>(stop: &CancellationToken, work: F) -> Option<F::Output> {
+    stop.run_until_cancelled(work).await
+}

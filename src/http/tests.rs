@@ -1,0 +1,221 @@
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use reqwest::{Client, StatusCode};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+
+use super::*;
+use crate::model::Token;
+
+#[derive(Debug)]
+struct Fake {
+    view: Mutex<View>,
+    unhalts: AtomicU32,
+}
+
+impl Source for Fake {
+    fn view(&self) -> View {
+        self.view.lock().unwrap().clone()
+    }
+
+    fn metrics(&self) -> String {
+        "apolo_up 1\n".to_owned()
+    }
+
+    fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {
+        self.unhalts.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async { Ok(Unhalted { lifted: None }) })
+    }
+}
+
+struct Running {
+    server: Server,
+    source: Arc<Fake>,
+    dir: tempfile::TempDir,
+    addr: SocketAddr,
+}
+
+impl Running {
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+
+    async fn json(&self, path: &str) -> (StatusCode, Value) {
+        let response = reqwest::get(self.url(path)).await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    fn beside(&self) -> Client {
+        let path = SocketPath::of(self.dir.path()).unwrap();
+        Client::builder().unix_socket(path.path().to_owned()).build().unwrap()
+    }
+}
+
+async fn start(token: Option<&str>) -> Running {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let view = Mutex::new(view::tests::view(2));
+    let source = Arc::new(Fake { view, unhalts: AtomicU32::new(0) });
+    let token = token.map(|token| Token::parse(token).unwrap());
+    let options = Options { listener, data_dir: Some(dir.path()), token };
+    let server = Server::start(options, source.clone()).unwrap();
+    Running { server, source, dir, addr }
+}
+
+#[tokio::test]
+async fn health_answers_while_the_process_lives_even_if_it_is_not_ready() {
+    let running = start(None).await;
+    running.source.view.lock().unwrap().leader = None;
+
+    let (health, body) = running.json("/health").await;
+    let (ready, why) = running.json("/ready").await;
+
+    assert_eq!((health, &body["status"]), (StatusCode::OK, &"healthy".into()));
+    assert_eq!((ready, &why["ready"]), (StatusCode::SERVICE_UNAVAILABLE, &false.into()));
+    assert_eq!(
+        (&why["conditions"][0]["name"], &why["conditions"][0]["holds"]),
+        (&"leader".into(), &false.into())
+    );
+}
+
+#[tokio::test]
+async fn ready_metrics_and_the_table_are_served() {
+    let running = start(None).await;
+
+    let metrics = reqwest::get(running.url("/metrics")).await.unwrap();
+    let kind = metrics.headers()["content-type"].to_str().unwrap().to_owned();
+    let (ready, _) = running.json("/ready").await;
+    let (_, shards) = running.json("/api/v1/shards").await;
+    let (_, status) = running.json("/api/v1/status").await;
+
+    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+    assert_eq!(metrics.text().await.unwrap(), "apolo_up 1\n");
+    assert_eq!(ready, StatusCode::OK);
+    assert_eq!(shards[1]["shard"], 1);
+    assert_eq!(shards[1]["checkpoint"], 18);
+    assert_eq!(shards[1]["epoch"], "1.7");
+    assert_eq!(serde_json::from_value::<View>(status).unwrap(), running.source.view());
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_answered_in_json() {
+    let running = start(None).await;
+
+    let (missing, body) = running.json("/helth").await;
+    let wrong = Client::new().delete(running.url("/ready")).send().await.unwrap();
+
+    assert_eq!(missing, StatusCode::NOT_FOUND);
+    assert!(body["error"].as_str().unwrap().contains("no such path"));
+    assert_eq!(wrong.status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn without_a_token_the_port_changes_nothing_and_says_how() {
+    let running = start(None).await;
+
+    let refused = Client::new().post(running.url("/api/v1/unhalt")).bearer_auth("any");
+    let refused = refused.send().await.unwrap();
+
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    let body: Value = refused.json().await.unwrap();
+    assert!(body["error"].as_str().unwrap().contains("APOLO_API_TOKEN_FILE"), "{body}");
+    assert_eq!(running.source.unhalts.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn the_tokens_bearer_and_the_directorys_owner_may_change_things() {
+    let running = start(Some("right")).await;
+    let url = running.url("/api/v1/unhalt");
+
+    let without = Client::new().post(&url).send().await.unwrap();
+    let wrong = Client::new().post(&url).bearer_auth("wrong").send().await.unwrap();
+    assert_eq!(running.source.unhalts.load(Ordering::SeqCst), 0);
+    let right = Client::new().post(&url).bearer_auth("right").send().await.unwrap();
+    let beside = running.beside().post("http://apolo/api/v1/unhalt").send().await.unwrap();
+
+    assert_eq!(without.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(right.status(), StatusCode::OK);
+    assert_eq!(beside.status(), StatusCode::OK);
+    assert_eq!(running.source.unhalts.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_body_above_64_kib_is_refused() {
+    let running = start(Some("right")).await;
+
+    let request = Client::new().post(running.url("/api/v1/unhalt")).bearer_auth("right");
+    let response = request.body(vec![b'x'; 65 * 1024]).send().await.unwrap();
+
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(running.source.unhalts.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn headers_that_never_end_cost_their_caller_the_connection_after_5_s() {
+    let running = start(None).await;
+    let mut stream = TcpStream::connect(running.addr).await.unwrap();
+    let began = Instant::now();
+
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: apo").await.unwrap();
+    let mut answer = Vec::new();
+    let ended = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+
+    assert!(ended.is_ok(), "the connection is still open");
+    assert!(began.elapsed() >= Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn headers_without_bounds_are_refused() {
+    let running = start(None).await;
+    let mut stream = TcpStream::connect(running.addr).await.unwrap();
+
+    let _ = stream.write_all(b"GET /health HTTP/1.1\r\nHost: ").await;
+    let _ = stream.write_all(&vec![b'a'; 1024 * 1024]).await;
+    let mut answer = Vec::new();
+    let _ = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.unwrap();
+
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    assert_eq!(running.json("/health").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn callers_on_the_port_cannot_keep_the_owner_from_the_socket() {
+    let running = start(None).await;
+    let mut idle = Vec::new();
+    for _ in 0..520 {
+        idle.push(TcpStream::connect(running.addr).await.unwrap());
+    }
+
+    let beside = running.beside().get("http://apolo/ready").send();
+
+    let response = timeout(Duration::from_secs(2), beside).await.unwrap().unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn stopping_closes_idle_connections_and_removes_the_socket() {
+    let Running { server, dir, addr, .. } = start(None).await;
+    let _idle = TcpStream::connect(addr).await.unwrap();
+    let kept = Client::new();
+    kept.get(format!("http://{addr}/health")).send().await.unwrap().bytes().await.unwrap();
+
+    timeout(Duration::from_secs(5), server.stop()).await.unwrap();
+
+    assert!(!dir.path().join(SOCKET_FILE).exists());
+    assert!(TcpStream::connect(addr).await.is_err());
+}

@@ -1,0 +1,248 @@
+//! What there is to see of a node, as plain data. Its JSON is the API's.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Sequence, SessionNumber, ShardId, ShardStatus, SystemHealth};
+use crate::state::Limits;
+
+/// How things stand, as one node sees them.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct View {
+    /// The node that answers.
+    pub node: Node,
+    /// The verdict over all shards, once the total is fixed.
+    pub health: Option<SystemHealth>,
+    /// The leader's name, where one is known.
+    pub leader: Option<String>,
+    /// Why the store takes no more writes, where it doesn't.
+    pub store_failure: Option<String>,
+    /// The node hands its shards off and will stop.
+    pub draining: bool,
+    /// Identifies are halted.
+    pub halted: Option<Halt>,
+    /// What is left of the day's identifies, as far as known.
+    pub identifies: Option<Limits>,
+    /// Every shard, in order.
+    pub shards: Vec<ShardRow>,
+}
+
+/// A node.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Node {
+    /// Its id, as it is logged.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+    /// apolo's version.
+    pub version: String,
+    /// How long it has been up.
+    pub uptime_ms: u64,
+}
+
+/// Why identifies are halted.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Halt {
+    /// The close code.
+    pub code: u16,
+    /// The shard that got it.
+    pub shard: ShardId,
+    /// What the operator must do.
+    pub advice: String,
+}
+
+/// A shard.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardRow {
+    /// Its id.
+    pub shard: ShardId,
+    /// Its condition.
+    pub status: ShardStatus,
+    /// What its connection is doing.
+    pub phase: Phase,
+    /// More about the phase: until when, or what must be done.
+    pub note: Option<String>,
+    /// Whether it runs on the node that answers.
+    pub here: bool,
+    /// The name of the node that owns it.
+    pub node: Option<String>,
+    /// Its fencing number.
+    pub epoch: Option<String>,
+    /// Its session.
+    pub session: Option<SessionNumber>,
+    /// The last sequence received.
+    pub sequence: Sequence,
+    /// The sequence up to which everything has been handled, durably.
+    pub checkpoint: Sequence,
+    /// Guilds that it sees.
+    pub guilds: u32,
+    /// Members of these.
+    pub members: u64,
+    /// Round trip of the last heartbeat.
+    pub latency_ms: Option<u64>,
+    /// Connections since the node started.
+    pub connects: u64,
+    /// Why the last connection ended.
+    pub last_disconnect: Option<String>,
+}
+
+impl ShardRow {
+    /// A shard of which nothing is known but its id.
+    #[must_use]
+    pub const fn new(shard: ShardId) -> Self {
+        Self {
+            shard,
+            status: ShardStatus::Spawning,
+            phase: Phase::Unassigned,
+            note: None,
+            here: false,
+            node: None,
+            epoch: None,
+            session: None,
+            sequence: Sequence(0),
+            checkpoint: Sequence(0),
+            guilds: 0,
+            members: 0,
+            latency_ms: None,
+            connects: 0,
+            last_disconnect: None,
+        }
+    }
+}
+
+/// What a shard's connection is doing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    /// No node owns it.
+    Unassigned,
+    /// It runs on another node, which alone knows.
+    Elsewhere,
+    /// Waits before the next attempt.
+    BackingOff,
+    /// TCP, TLS, WebSocket, HELLO.
+    Connecting,
+    /// Waits for leave to identify.
+    WaitingForPermit,
+    /// Sent IDENTIFY.
+    Identifying,
+    /// Sent RESUME.
+    Resuming,
+    /// Events flow.
+    Connected,
+    /// Connected, but its handlers must catch up first.
+    Behind,
+    /// Identified too often; waits.
+    Parked,
+    /// Ended by a fatal close code.
+    Halted,
+}
+
+impl Phase {
+    /// The phase in words.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unassigned => "unassigned",
+            Self::Elsewhere => "elsewhere",
+            Self::BackingOff => "backing off",
+            Self::Connecting => "connecting",
+            Self::WaitingForPermit => "waiting for permit",
+            Self::Identifying => "identifying",
+            Self::Resuming => "resuming",
+            Self::Connected => "connected",
+            Self::Behind => "behind",
+            Self::Parked => "parked",
+            Self::Halted => "halted",
+        }
+    }
+}
+
+/// The body of `/health`: the system health of the seed, and who says so.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct HealthBody {
+    /// The verdict over all shards; left out until the total is fixed.
+    #[serde(flatten)]
+    pub health: Option<SystemHealth>,
+    /// The node that answers.
+    pub node: Node,
+    /// It hands its shards off and will stop.
+    pub draining: bool,
+    /// Identifies are halted.
+    pub halted: Option<Halt>,
+}
+
+impl From<View> for HealthBody {
+    fn from(view: View) -> Self {
+        let View { health, node, draining, halted, .. } = view;
+        Self { health, node, draining, halted }
+    }
+}
+
+/// What lifting a halt did.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Unhalted {
+    /// The halt that was lifted; none where nothing was halted.
+    pub lifted: Option<Halt>,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::model::HealthStatus;
+
+    /// A node on which `shards` shards are connected.
+    pub(in crate::http) fn view(shards: u32) -> View {
+        let connected = |shard| ShardRow {
+            status: ShardStatus::Ready,
+            phase: Phase::Connected,
+            here: true,
+            node: Some("apolo-0".to_owned()),
+            epoch: Some("1.7".to_owned()),
+            session: Some(SessionNumber(1)),
+            sequence: Sequence(20),
+            checkpoint: Sequence(18),
+            latency_ms: Some(41),
+            ..ShardRow::new(ShardId(shard))
+        };
+        View {
+            node: Node { name: "apolo-0".to_owned(), ..Node::default() },
+            health: Some(SystemHealth {
+                status: HealthStatus::Healthy,
+                total_shards: shards,
+                ready_shards: shards,
+                total_guilds: 10,
+                total_members: 100,
+            }),
+            leader: Some("apolo-0".to_owned()),
+            store_failure: None,
+            draining: false,
+            halted: None,
+            identifies: None,
+            shards: (0..shards).map(connected).collect(),
+        }
+    }
+
+    #[test]
+    fn the_body_of_health_is_the_seeds_with_more_beside_it() {
+        let body = serde_json::to_value(HealthBody::from(view(2))).unwrap();
+
+        assert_eq!(body["status"], "healthy");
+        assert_eq!(body["totalShards"], 2);
+        assert_eq!(body["readyShards"], 2);
+        assert_eq!(body["totalGuilds"], 10);
+        assert_eq!(body["totalMembers"], 100);
+        assert_eq!(body["node"]["name"], "apolo-0");
+    }
+
+    #[test]
+    fn what_is_sent_reads_back_the_same() {
+        let sent = view(3);
+
+        let json = serde_json::to_string(&sent).unwrap();
+
+        assert_eq!(serde_json::from_str::<View>(&json).unwrap(), sent);
+    }
+}

@@ -1,0 +1,7 @@
+//! The apolo binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    apolo::cli::run()
+}

@@ -1,0 +1,65 @@
+//! Why a node did not start, or could not go on.
+
+use thiserror::Error;
+
+use super::FactsError;
+use crate::config::ConfigError;
+use crate::gateway::{RefusedUrl, RestError};
+use crate::http;
+use crate::raft::{FormError, ProposeError, RaftFailure, StartError};
+use crate::state::Refusal;
+use crate::store::OpenError;
+
+/// Why a node did not start, or could not go on. Each says what to do about it.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The token is missing.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory can't be used.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// Raft did not start.
+    #[error(transparent)]
+    Raft(#[from] StartError),
+    /// The cluster of one was not formed.
+    #[error("form a cluster: {0}")]
+    Form(#[from] FormError),
+    /// The HTTP port can't be used.
+    #[error(transparent)]
+    Http(#[from] http::BindError),
+    /// The socket in the data directory can't be made.
+    #[error("serve HTTP: {0}")]
+    Socket(std::io::Error),
+    /// Discord's API did not answer, or refused the token.
+    #[error(transparent)]
+    Discord(#[from] RestError),
+    /// Discord's API named a gateway that must not get the token.
+    #[error(
+        "the gateway that DISCORD_API named is not trusted with the token: {0}; check DISCORD_API"
+    )]
+    Gateway(#[from] RefusedUrl),
+    /// The bot, its total or its budget do not fit what is committed.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    /// A commit failed.
+    #[error("commit the node's start: {0}")]
+    Propose(#[from] ProposeError),
+    /// The state turned a commit down.
+    #[error("the cluster refuses this node: {0}")]
+    Refused(#[from] Refusal),
+    /// The disk or Raft failed while the node ran.
+    #[error("{0}; the node stops, its sessions are resumed at the next start")]
+    Failed(#[from] RaftFailure),
+    /// A part of the node ended that should run for ever.
+    #[error("{0} ended unexpectedly; this is a bug in apolo")]
+    Ended(&'static str),
+}
+
+impl NodeError {
+    /// Whether the operator's settings are at fault, rather than the machine or Discord.
+    #[must_use]
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Config(_) | Self::Facts(_))
+    }
+}

@@ -1,0 +1,26 @@
+//! The replicated log: openraft between the state and the store.
+//!
+//! ```text
+//!   propose(Command) ──► openraft ──► store (durable) ──► commit ──► State::apply ──► states() (a watch)
+//!                                                                        └──► Outcome, to whoever proposed
+//! ```
+//!
+//! It promises that a command whose outcome was returned survives every crash of a minority of the voters, that its
+//! effect is visible in [`Handle::states`] when the outcome is, and that [`Leadership::Leading`] is said only once the
+//! leader has applied an entry of its own term. It does not decide what is proposed, and it does not know the words of
+//! [`Command`](crate::state::Command).
+//!
+//! There is one voter as yet: `network` answers that every peer is unreachable.
+
+mod codec;
+mod handle;
+mod leadership;
+mod log;
+mod machine;
+mod network;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub use handle::{FormError, Handle, Options, ProposeError, StartError};
+pub use leadership::{Leadership, RaftFailure};

@@ -1,0 +1,222 @@
+//! Words of which names and messages are made: with quotes, backslashes, emoji, several scripts and the characters
+//! that trip up parsers, since Discord has them all.
+
+/// The word that `pick` points at.
+pub(super) const fn pick<const N: usize>(words: &[&'static str; N], pick: u64) -> &'static str {
+    words[(pick % N as u64) as usize]
+}
+
+pub(super) const USERS: [&str; 32] = [
+    "luna", "max", "shadow", "pixel", "kai", "nova", "ghost", "mika", "zero", "ember", "fox",
+    "raven", "sky", "leo", "ivy", "storm", "echo", "frost", "blaze", "onyx", "cleo", "finn",
+    "juno", "orion", "sage", "wren", "hex", "moss", "tofu", "yuki", "ari", "bolt",
+];
+
+pub(super) const DISPLAY_NAMES: [&str; 24] = [
+    "Luna 🌙",
+    "xX_\"Max\"_Xx",
+    "しゃどう",
+    "Пиксель",
+    "Kai \\o/",
+    "nova✨",
+    "👻",
+    "미카",
+    "Zéro",
+    "Ember",
+    "F0x",
+    "ravᵉn",
+    "سماء",
+    "Léo",
+    "İvy",
+    "storm⚡",
+    "e̴c̷h̸o̵",
+    "❄ frost ❄",
+    "B L A Z E",
+    "👨‍👩‍👧‍👦 fam",
+    "Cleo/Finn",
+    "juno\u{200d}",
+    "שגיא",
+    "<wren>",
+];
+
+pub(super) const GUILDS: [&str; 24] = [
+    "The \"Lounge\"",
+    "Pixel Art",
+    "日本語カフェ",
+    "Minecraft SMP",
+    "Study Together 📚",
+    "Анимешники",
+    "Rust Lang",
+    "Valorant EU",
+    "C:\\Gaming",
+    "Crypto & Co",
+    "Book Club",
+    "🎧 Beats",
+    "K-Pop 월드",
+    "Café Olé",
+    "Speedrunners",
+    "Homework Help",
+    "Genshin Hub",
+    "D&D Tavern",
+    "Night Owls 🦉",
+    "Dev // Null",
+    "Art Dump",
+    "FC Fan Zone",
+    "مجتمع",
+    "Cozy Corner",
+];
+
+pub(super) const CHANNELS: [&str; 24] = [
+    "general",
+    "memes",
+    "bot-commands",
+    "announcements",
+    "off-topic",
+    "clips",
+    "art",
+    "music",
+    "help",
+    "introductions",
+    "rules",
+    "looking-for-group",
+    "spoilers",
+    "pets",
+    "food",
+    "tech",
+    "雑談",
+    "café",
+    "vent",
+    "counting",
+    "polls",
+    "media",
+    "trades",
+    "🔥-hot-takes",
+];
+
+pub(super) const VOICE: [&str; 8] =
+    ["General", "Gaming 🎮", "AFK", "Music", "Chill", "Duo", "Squad \"A\"", "作業用"];
+
+pub(super) const ROLES: [&str; 16] = [
+    "Admin",
+    "Moderator",
+    "Member",
+    "Booster 💎",
+    "VIP",
+    "Bots",
+    "Muted",
+    "Artist",
+    "Level 10+",
+    "Level 50+",
+    "he/him",
+    "she/her",
+    "they/them",
+    "EU",
+    "NA",
+    "\"The\" Council",
+];
+
+pub(super) const EMOJIS: [&str; 16] = [
+    "pepelaugh",
+    "catjam",
+    "kekw",
+    "sadge",
+    "pog",
+    "monkas",
+    "blobwave",
+    "thonk",
+    "heartx",
+    "partyparrot",
+    "copium",
+    "ggwp",
+    "based",
+    "cringe",
+    "sus",
+    "ratio",
+];
+
+pub(super) const UNICODE_EMOJIS: [&str; 12] =
+    ["👍", "❤️", "😂", "🔥", "🎉", "👀", "✅", "💀", "🙏", "😭", "🏳️‍🌈", "⭐"];
+
+pub(super) const GAMES: [&str; 12] = [
+    "Minecraft",
+    "VALORANT",
+    "League of Legends",
+    "Genshin Impact",
+    "Spotify",
+    "Visual Studio Code",
+    "Roblox",
+    "Counter-Strike 2",
+    "原神",
+    "Baldur's Gate 3",
+    "osu!",
+    "Tom Clancy's \"Rainbow Six\" Siege",
+];
+
+pub(super) const COMMANDS: [&str; 12] = [
+    "play",
+    "rank",
+    "help",
+    "daily",
+    "ban",
+    "poll",
+    "weather",
+    "translate",
+    "remind",
+    "ticket",
+    "roll",
+    "profile",
+];
+
+pub(super) const LOCALES: [&str; 12] =
+    ["en-US", "en-GB", "de", "fr", "es-ES", "pt-BR", "ja", "ko", "ru", "tr", "pl", "zh-TW"];
+
+pub(super) const PHRASES: [&str; 48] = [
+    "lol",
+    "does anyone know how to fix this?",
+    "good morning everyone",
+    "brb",
+    "that was insane",
+    "gg",
+    "who wants to play later tonight",
+    "I can't believe they actually did that",
+    "same",
+    "wait what",
+    "no way 😂",
+    "check the pinned message",
+    "!rank",
+    "thanks!",
+    "https://tenor.com/view/cat-jam-gif-18110512",
+    "he said \"never again\" and then did it again",
+    "C:\\Users\\me\\Desktop\\build.log",
+    "line one\nline two",
+    "¯\\_(ツ)_/¯",
+    "👨‍👩‍👧‍👦",
+    "今日はいい天気ですね",
+    "привет всем",
+    "كيف حالك",
+    "안녕하세요",
+    "ça va ?",
+    "```rust\nfn main() { println!(\"hi\"); }\n```",
+    "||spoiler||",
+    "**bold** and _italic_",
+    "a\ttab",
+    "somebody once told me the world is gonna roll me",
+    "I think the new update broke my mods again",
+    "can you send me the link please",
+    "it's 3am why am I still awake",
+    "I'm going to sleep, good night",
+    "just got home from work",
+    "lmao that clip",
+    "is the server down for anyone else or is it just me?",
+    "we need one more for the raid, dm me",
+    "this is the best song of the year, no discussion",
+    "true",
+    "real",
+    "what time is it for you",
+    "I've been waiting three weeks for this parcel",
+    "first",
+    "did you see the patch notes",
+    "u\u{2028}separator",
+    "zero\u{200b}width",
+    "e\u{301}\u{327} combining",
+];

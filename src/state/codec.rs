@@ -1,0 +1,75 @@
+//! Commands and states as bytes: a version, then postcard.
+//!
+//! postcard writes fields by position and variants by number. So variants are added at an enum's end, and any other
+//! change takes a new version whose predecessor stays readable. `tests/data/` keeps bytes of every version.
+
+use serde::{Serialize, de::DeserializeOwned};
+use thiserror::Error;
+
+use super::{Command, State};
+
+/// The version that is written.
+const VERSION: u8 = 1;
+
+/// Bytes that are no command or state.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum CodecError {
+    /// Nothing at all.
+    #[error("decode: no bytes")]
+    Empty,
+    /// Written by a newer apolo.
+    #[error(
+        "decode: format version {0} is newer than {VERSION}, which this apolo reads; update apolo"
+    )]
+    Newer(u8),
+    /// Not what the version says.
+    #[error("decode: {0}")]
+    Malformed(#[from] postcard::Error),
+    /// More bytes than the value takes.
+    #[error("decode: {0} bytes too many")]
+    Trailing(usize),
+}
+
+/// A command as bytes.
+#[must_use]
+pub fn encode_command(command: &Command) -> Vec<u8> {
+    encode(command)
+}
+
+/// The command that `bytes` hold.
+///
+/// # Errors
+///
+/// [`CodecError`] where they hold none, or more than one.
+pub fn decode_command(bytes: &[u8]) -> Result<Command, CodecError> {
+    decode(bytes)
+}
+
+/// A state as bytes.
+#[must_use]
+pub fn encode_state(state: &State) -> Vec<u8> {
+    encode(state)
+}
+
+/// The state that `bytes` hold.
+///
+/// # Errors
+///
+/// [`CodecError`] where they hold none, or more than one.
+pub fn decode_state(bytes: &[u8]) -> Result<State, CodecError> {
+    decode(bytes)
+}
+
+fn encode(value: &impl Serialize) -> Vec<u8> {
+    postcard::to_extend(value, vec![VERSION])
+        .expect("a Vec takes any length, and our types serialize")
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (version, rest) = bytes.split_first().ok_or(CodecError::Empty)?;
+    if *version != VERSION {
+        return Err(CodecError::Newer(*version));
+    }
+    let (value, trailing) = postcard::take_from_bytes(rest)?;
+    if trailing.is_empty() { Ok(value) } else { Err(CodecError::Trailing(trailing.len())) }
+}

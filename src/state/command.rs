@@ -1,0 +1,226 @@
+//! Every entry that the log can hold, and what applying one did.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    BootEpoch, Checkpoint, ClusterId, Epoch, NodeId, Sequence, Session, SessionNumber, ShardHealth,
+    ShardId, ShardTotal, UnixMillis,
+};
+
+use super::{Facts, Purpose};
+
+/// A change of the replicated state. New variants go to the end: their position is their number on disk.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// The cluster begins.
+    Form {
+        /// Its id.
+        cluster: ClusterId,
+    },
+    /// A node's process started, or started again.
+    StartNode {
+        /// The node.
+        node: NodeId,
+        /// Its name for people: the pod's name, by default the host's.
+        name: String,
+        /// Which start of its data directory this is.
+        boot: BootEpoch,
+    },
+    /// Fixes what every node must agree on. Refused where other facts are fixed already.
+    FixFacts(Facts),
+    /// Changes the facts, at the price of every session that the change makes useless.
+    Reshard {
+        /// The total that the operator saw when deciding.
+        from: ShardTotal,
+        /// The new facts.
+        facts: Facts,
+    },
+    /// Assigns shards. All of them or, where one has moved meanwhile, none.
+    Move(Vec<Move>),
+    /// An owner gives shards up, with its last word on each.
+    Release(Vec<ShardReport>),
+    /// READY came. Proposed before the session's first event is delivered.
+    StartSession {
+        /// The shard.
+        shard: ShardId,
+        /// The owner's epoch.
+        epoch: Epoch,
+        /// The session.
+        session: Session,
+    },
+    /// Discord dropped a session.
+    LoseSession {
+        /// The shard.
+        shard: ShardId,
+        /// The owner's epoch.
+        epoch: Epoch,
+        /// The session that is gone.
+        session: SessionNumber,
+    },
+    /// What changed on some shards since the last report: one entry for a node's or a cluster's whole tick.
+    Report(Vec<ShardReport>),
+    /// What `GET /gateway/bot` says.
+    ObserveGateway(Gateway),
+    /// Leave for one IDENTIFY. Counts as spent from here on.
+    Grant {
+        /// The shard.
+        shard: ShardId,
+        /// The owner's epoch.
+        epoch: Epoch,
+        /// Whether it starts a shard or recovers one.
+        purpose: Purpose,
+    },
+    /// These buckets' last IDENTIFY is long enough past.
+    ReopenBuckets(Vec<u32>),
+    /// Discord closed a connection for good: nobody identifies until an operator has looked.
+    Halt {
+        /// The close code.
+        code: u16,
+        /// The shard that met it.
+        shard: ShardId,
+    },
+    /// The operator has mended what a fatal close code complained of.
+    Unhalt,
+}
+
+/// One shard's new owner.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Move {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch that the planner saw; `None` where nobody owned it.
+    pub from: Option<Epoch>,
+    /// The new owner.
+    pub to: NodeId,
+}
+
+/// What an owner says of one of its shards. `None` means unchanged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct ShardReport {
+    /// The shard.
+    pub shard: ShardId,
+    /// The owner's epoch.
+    pub epoch: Epoch,
+    /// How far its events are handled.
+    pub checkpoint: Option<Checkpoint>,
+    /// Its health.
+    pub health: Option<ShardHealth>,
+}
+
+/// The answer of `GET /gateway/bot`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Gateway {
+    /// Where to connect for a new session.
+    pub url: String,
+    /// How many shards Discord recommends.
+    pub recommended: ShardTotal,
+    /// How often the bot may identify.
+    pub limits: Limits,
+}
+
+/// Discord's session start limit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Identifies that may start at once, one a bucket.
+    pub max_concurrency: u32,
+    /// Identifies a day.
+    pub total: u32,
+    /// Identifies left until `resets_at`.
+    pub remaining: u32,
+    /// When `remaining` becomes `total` again.
+    pub resets_at: UnixMillis,
+}
+
+/// What applying a command did.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The state changed, or was as wished already.
+    Applied,
+    /// The command came from an owner, or was planned on a state, that is no longer current. Nothing changed.
+    Stale,
+    /// The state forbids it. Nothing changed.
+    Refused(Refusal),
+}
+
+/// Why a command was refused.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// Another cluster lives here.
+    #[error("this is cluster {0}")]
+    OtherCluster(ClusterId),
+    /// A command came before the one that it builds on.
+    #[error("the cluster has not been formed yet")]
+    NotFormed,
+    /// A node started whose data directory a later process has opened.
+    #[error("a later start of this node (boot epoch {0}) is on record")]
+    OlderBoot(BootEpoch),
+    /// Other facts are fixed.
+    #[error("the cluster is fixed to {0}")]
+    FactsDiffer(Facts),
+    /// A shard or node that the state does not know.
+    #[error("no such shard or node")]
+    Unknown,
+    /// Identifies are halted.
+    #[error("identifies are halted after close code {0}")]
+    Halted(u16),
+    /// The bucket's last IDENTIFY is not long enough past.
+    #[error("bucket {0} is taken")]
+    BucketTaken(u32),
+    /// Until one READY has proven the token, identifies go one by one.
+    #[error("the first IDENTIFY has not been answered yet")]
+    Unproven,
+    /// Discord's limits are not known yet.
+    #[error("the session start limit is not known yet")]
+    LimitsUnknown,
+    /// The day's identifies are spent, down to the reserve where a shard is to be started for the first time.
+    #[error("{remaining} identifies are left until {resets_at:?}, {reserve} of them in reserve")]
+    BudgetSpent {
+        /// Left by Discord's count.
+        remaining: u32,
+        /// Kept for shards that lose their session.
+        reserve: u32,
+        /// When the day ends.
+        resets_at: UnixMillis,
+    },
+    /// A plan that moves a shard twice.
+    #[error("the plan moves shard {0} twice")]
+    MovedTwice(ShardId),
+}
+
+impl Command {
+    /// The command's kind, for logs and metrics.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Form { .. } => "form",
+            Self::StartNode { .. } => "start_node",
+            Self::FixFacts(_) => "fix_facts",
+            Self::Reshard { .. } => "reshard",
+            Self::Move(_) => "move",
+            Self::Release(_) => "release",
+            Self::StartSession { .. } => "start_session",
+            Self::LoseSession { .. } => "lose_session",
+            Self::Report(_) => "report",
+            Self::ObserveGateway(_) => "observe_gateway",
+            Self::Grant { .. } => "grant",
+            Self::ReopenBuckets(_) => "reopen_buckets",
+            Self::Halt { .. } => "halt",
+            Self::Unhalt => "unhalt",
+        }
+    }
+}
+
+impl ShardReport {
+    /// A report that says nothing yet.
+    #[must_use]
+    pub const fn new(shard: ShardId, epoch: Epoch) -> Self {
+        Self { shard, epoch, checkpoint: None, health: None }
+    }
+
+    /// Adds how far the shard has come.
+    #[must_use]
+    pub const fn at(mut self, session: SessionNumber, sequence: Sequence) -> Self {
+        self.checkpoint = Some(Checkpoint { session, sequence });
+        self
+    }
+}

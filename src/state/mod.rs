@@ -1,0 +1,288 @@
+//! The replicated state machine.
+//!
+//! Everything that must be right about ownership, sessions and identifies is decided here, in [`State::apply`]. It is
+//! a value: no I/O, no clock, no randomness, no order of a hash. Equal logs make equal states, byte for byte.
+//!
+//! It promises that a shard's (epoch, session number, sequence) only grows, that a command from a former owner changes
+//! nothing, and that no IDENTIFY is granted past a bucket, the day's budget or a halt. It does not plan: a
+//! [`Command::Move`] says who gets a shard, and who decided so is not its business.
+
+#![warn(clippy::wildcard_enum_match_arm, reason = "a new command must be looked at everywhere")]
+
+mod codec;
+mod command;
+mod facts;
+mod ledger;
+mod shard;
+#[cfg(test)]
+mod tests;
+
+pub use codec::{CodecError, decode_command, decode_state, encode_command, encode_state};
+pub use command::{Command, Gateway, Limits, Move, Outcome, Refusal, ShardReport};
+pub use facts::Facts;
+pub use ledger::{Halted, Ledger, Purpose};
+pub use shard::{Assignment, Shard};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    BootEpoch, ClusterId, Epoch, LogIndex, NodeId, ShardId, ShardTotal, SystemHealth, system_health,
+};
+
+/// What all nodes of a cluster know.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    cluster: Option<ClusterId>,
+    generation: u32,
+    facts: Option<Facts>,
+    gateway: Option<Gateway>,
+    nodes: BTreeMap<NodeId, Node>,
+    shards: BTreeMap<ShardId, Shard>,
+    ledger: Ledger,
+    applied: LogIndex,
+}
+
+/// A node as all replicas know it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its name for people.
+    pub name: String,
+    /// Which start of its data directory runs.
+    pub boot: BootEpoch,
+}
+
+impl State {
+    /// The cluster's id, once it has been formed.
+    #[must_use]
+    pub const fn cluster(&self) -> Option<ClusterId> {
+        self.cluster
+    }
+
+    /// What every node must agree on, once it has been fixed.
+    #[must_use]
+    pub const fn facts(&self) -> Option<Facts> {
+        self.facts
+    }
+
+    /// What `GET /gateway/bot` said last. Its limits are as old as the answer; the ledger's count down.
+    #[must_use]
+    pub const fn gateway(&self) -> Option<&Gateway> {
+        self.gateway.as_ref()
+    }
+
+    /// The members, by id.
+    #[must_use]
+    pub const fn nodes(&self) -> &BTreeMap<NodeId, Node> {
+        &self.nodes
+    }
+
+    /// The shards, by id.
+    #[must_use]
+    pub const fn shards(&self) -> &BTreeMap<ShardId, Shard> {
+        &self.shards
+    }
+
+    /// Who may identify.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The last entry that is part of this state.
+    #[must_use]
+    pub const fn applied(&self) -> LogIndex {
+        self.applied
+    }
+
+    /// The shards that `node` owns, in order.
+    pub fn owned_by(&self, node: NodeId) -> impl Iterator<Item = (ShardId, &Shard)> {
+        self.shards
+            .iter()
+            .filter(move |(_, shard)| shard.assignment().is_some_and(|held| held.node == node))
+            .map(|(id, shard)| (*id, shard))
+    }
+
+    /// The seed's verdict over all shards, once the total is fixed.
+    #[must_use]
+    pub fn health(&self) -> Option<SystemHealth> {
+        let total = self.facts?.total;
+        Some(system_health(total, self.shards.values().map(Shard::health)))
+    }
+
+    /// Applies the committed command at `index`.
+    pub fn apply(&mut self, index: LogIndex, command: Command) -> Outcome {
+        assert!(index > self.applied, "entry {index} was applied already");
+        self.applied = index;
+        match command {
+            Command::Form { cluster } => self.form(cluster),
+            Command::StartNode { node, name, boot } => self.start_node(node, name, boot),
+            Command::FixFacts(facts) => self.fix_facts(facts),
+            Command::Reshard { from, facts } => self.reshard(from, facts),
+            Command::Move(moves) => self.move_shards(index, &moves),
+            Command::Release(reports) => self.each(&reports, Shard::release),
+            Command::StartSession { shard, epoch, session } => {
+                let outcome = self.with(shard, |shard| shard.start_session(epoch, session));
+                if outcome == Outcome::Applied {
+                    self.ledger.prove();
+                }
+                outcome
+            }
+            Command::LoseSession { shard, epoch, session } => {
+                self.with(shard, |shard| shard.lose_session(epoch, session))
+            }
+            Command::Report(reports) => self.each(&reports, Shard::report),
+            Command::ObserveGateway(gateway) => {
+                self.ledger.observe(gateway.limits);
+                self.gateway = Some(gateway);
+                Outcome::Applied
+            }
+            Command::Grant { shard, epoch, purpose } => self.grant(shard, epoch, purpose),
+            Command::ReopenBuckets(buckets) => {
+                self.ledger.reopen(&buckets);
+                Outcome::Applied
+            }
+            Command::Halt { code, shard } => {
+                self.ledger.halt(Halted { code, shard });
+                Outcome::Applied
+            }
+            Command::Unhalt => {
+                self.ledger.unhalt();
+                Outcome::Applied
+            }
+        }
+    }
+
+    /// Notes that the entry at `index`, which holds no command, is part of this state.
+    pub fn skip(&mut self, index: LogIndex) {
+        self.applied = self.applied.max(index);
+    }
+
+    fn form(&mut self, cluster: ClusterId) -> Outcome {
+        match self.cluster {
+            None => {
+                self.cluster = Some(cluster);
+                self.generation = 1;
+                Outcome::Applied
+            }
+            Some(formed) if formed == cluster => Outcome::Applied,
+            Some(formed) => Outcome::Refused(Refusal::OtherCluster(formed)),
+        }
+    }
+
+    fn start_node(&mut self, node: NodeId, name: String, boot: BootEpoch) -> Outcome {
+        if self.cluster.is_none() {
+            return Outcome::Refused(Refusal::NotFormed);
+        }
+        if let Some(known) = self.nodes.get(&node)
+            && known.boot > boot
+        {
+            return Outcome::Refused(Refusal::OlderBoot(known.boot));
+        }
+        self.nodes.insert(node, Node { name, boot });
+        for shard in self.shards.values_mut() {
+            if shard.assignment().is_some_and(|held| held.node == node) {
+                shard.owner_started();
+            }
+        }
+        Outcome::Applied
+    }
+
+    fn fix_facts(&mut self, facts: Facts) -> Outcome {
+        match self.facts {
+            None => {
+                self.facts = Some(facts);
+                self.shards = facts.total.shards().map(|id| (id, Shard::default())).collect();
+                Outcome::Applied
+            }
+            Some(fixed) if fixed == facts => Outcome::Applied,
+            Some(fixed) => Outcome::Refused(Refusal::FactsDiffer(fixed)),
+        }
+    }
+
+    fn reshard(&mut self, from: ShardTotal, facts: Facts) -> Outcome {
+        let Some(fixed) = self.facts else {
+            return Outcome::Refused(Refusal::Unknown);
+        };
+        if fixed.application != facts.application {
+            return Outcome::Refused(Refusal::FactsDiffer(fixed));
+        }
+        if fixed.total != from {
+            return Outcome::Stale;
+        }
+        self.shards.retain(|id, _| id.0 < facts.total.get());
+        for id in facts.total.shards() {
+            self.shards.entry(id).or_default().drop_session();
+        }
+        self.facts = Some(facts);
+        Outcome::Applied
+    }
+
+    fn move_shards(&mut self, index: LogIndex, moves: &[Move]) -> Outcome {
+        let mut planned = BTreeSet::new();
+        for step in moves {
+            let Some(shard) = self.shards.get(&step.shard) else {
+                return Outcome::Refused(Refusal::Unknown);
+            };
+            if !planned.insert(step.shard) {
+                return Outcome::Refused(Refusal::MovedTwice(step.shard));
+            }
+            if !self.nodes.contains_key(&step.to) {
+                return Outcome::Refused(Refusal::Unknown);
+            }
+            if shard.epoch() != step.from {
+                return Outcome::Stale;
+            }
+        }
+        let epoch = Epoch { generation: self.generation, index };
+        for step in moves {
+            if let Some(shard) = self.shards.get_mut(&step.shard) {
+                assert!(shard.epoch() < Some(epoch), "an epoch never falls");
+                shard.assign(Assignment { node: step.to, epoch });
+            }
+        }
+        Outcome::Applied
+    }
+
+    fn grant(&mut self, shard: ShardId, epoch: Epoch, purpose: Purpose) -> Outcome {
+        let Some(owned) = self.shards.get(&shard) else {
+            return Outcome::Refused(Refusal::Unknown);
+        };
+        if owned.epoch() != Some(epoch) {
+            return Outcome::Stale;
+        }
+        match self.ledger.grant(shard, purpose) {
+            Ok(()) => Outcome::Applied,
+            Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    /// Applies each report by itself: one shard that has moved meanwhile must not hold up the others.
+    fn each(
+        &mut self,
+        reports: &[ShardReport],
+        apply: fn(&mut Shard, &ShardReport) -> Result<(), shard::Stale>,
+    ) -> Outcome {
+        let mut outcome = Outcome::Applied;
+        for report in reports {
+            let applied = self.shards.get_mut(&report.shard).map(|shard| apply(shard, report));
+            if applied != Some(Ok(())) {
+                outcome = Outcome::Stale;
+            }
+        }
+        outcome
+    }
+
+    fn with(
+        &mut self,
+        shard: ShardId,
+        change: impl FnOnce(&mut Shard) -> Result<(), shard::Stale>,
+    ) -> Outcome {
+        match self.shards.get_mut(&shard).map(change) {
+            Some(Ok(())) => Outcome::Applied,
+            Some(Err(shard::Stale)) => Outcome::Stale,
+            None => Outcome::Refused(Refusal::Unknown),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The disk: a Raft log, a vote and a snapshot that survive a power cut, or a clear word that they did not.
+//!
+//! ```text
+//!   Write ──► queue ──► writer thread ──► sled ──► flush + fdatasync ──► identity file ──► Done
+//!                        (one per node)              (the barrier)      (slot, fdatasync)
+//! ```
+//!
+//! It promises that a vote, an append or a truncation is on the disk before its [`Done`] is called; that what [`open`]
+//! returns is what was acknowledged, checked record by record and against a file outside sled; and that a directory
+//! that fails this check is put aside, so that the node that lost its memory can't vote with it. After the first error
+//! of the disk every later write fails: what an fsync that failed has lost, no second fsync finds.
+//!
+//! It does not know Raft's rules, entries or states: positions are compared, the rest is bytes. It does not notice a
+//! directory that was restored from an old copy.
+//!
+//! sled's own `flush` is no barrier (sled#1452): it asks for `sync_file_range`, which neither writes the file's
+//! metadata nor empties the drive's cache.
+
+mod ballast;
+mod directory;
+mod disk;
+mod error;
+mod frame;
+mod gate;
+mod identity;
+mod log;
+mod memory;
+mod open;
+mod quarantine;
+mod snapshot;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod write;
+mod writer;
+
+pub use disk::Disk;
+pub use error::{Damage, OpenError, WriteError};
+pub use identity::Identity;
+pub use log::Barrier;
+pub use memory::Memory;
+pub use open::{Opened, Options, Repair, open};
+pub use quarantine::Tombstone;
+pub use write::{Backend, Done, Position, Record, Recovered, Snapshot, Vote, Write};

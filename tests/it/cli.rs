@@ -1,0 +1,138 @@
+//! The binary, as it is typed.
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+/// Runs `apolo` with nothing in its environment but `variables`.
+fn apolo(words: &[&str], variables: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_apolo"))
+        .args(words)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .expect("the binary was built for this test")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("stdout is text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("stderr is text")
+}
+
+#[test]
+fn help_shows_examples_and_is_no_failure() {
+    let output = apolo(&["--help"], &[]);
+
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stdout(&output).contains("Examples:"));
+}
+
+#[test]
+fn usage_errors_end_with_64() {
+    for words in
+        [&["stat"][..], &[], &["status", "--nonsense"], &["bench", "distribution", "--shards", "0"]]
+    {
+        let output = apolo(words, &[]);
+
+        assert_eq!(output.status.code(), Some(64), "{words:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_wrong_setting_ends_with_64_and_names_value_origin_and_remedy() {
+    let output = apolo(&["status"], &[("APOLO_ENDPOINT", "ftp://10.0.0.7")]);
+
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    for word in ["ftp://10.0.0.7", "APOLO_ENDPOINT", "http://127.0.0.1:3000"] {
+        assert!(said.contains(word), "{word} in {said}");
+    }
+}
+
+#[test]
+fn a_token_in_the_arguments_ends_with_64_and_is_not_repeated() {
+    let output = apolo(&["status", "--api-token", "s3cret"], &[]);
+
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains("APOLO_API_TOKEN_FILE"), "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn asking_where_no_node_runs_fails_with_1_and_says_where_it_looked() {
+    let output = apolo(&["status", "--data-dir", "/does/not/exist"], &[]);
+
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("/does/not/exist") && said.contains("--endpoint"), "{said}");
+}
+
+#[test]
+fn asking_a_socket_that_a_dead_node_left_fails_with_1() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    drop(std::os::unix::net::UnixListener::bind(dir.path().join("apolo.sock")).expect("a socket"));
+
+    let output = apolo(&["shards", "--data-dir", text(dir.path())], &[]);
+
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("The node is not running."), "{}", stderr(&output));
+}
+
+#[test]
+fn the_seeds_analysis_is_balanced_at_the_seeds_ten_shards() {
+    let output = apolo(&["bench", "distribution", "--guilds", "1000000", "--json"], &[]);
+
+    assert_eq!(output.status.code(), Some(0));
+    let found: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    assert_eq!(found["shards"], 10);
+    assert_eq!(found["counts"].as_array().map(Vec::len), Some(10));
+    assert!(found["imbalancePercent"].as_f64().is_some_and(|percent| percent < 5.0), "{found}");
+}
+
+#[test]
+fn every_shell_gets_a_script() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = apolo(&["completions", shell], &[]);
+
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        assert!(stdout(&output).contains("unhalt"), "{shell}");
+    }
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let output = apolo(&["version"], &[]);
+
+    assert!(stdout(&output).starts_with(concat!("apolo ", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn a_reader_that_hangs_up_is_no_failure() {
+    let script = format!("{} completions zsh | head -1", env!("CARGO_BIN_EXE_apolo"));
+
+    let output = Command::new("bash")
+        .args(["-c", &format!("set -o pipefail; {script}")])
+        .output()
+        .expect("bash is there");
+
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn the_simulator_says_where_it_is_and_what_happened() {
+    let output = apolo(&["simulate", "--port", "0", "--guilds", "10", "--for", "300ms"], &[]);
+
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(said.starts_with("DISCORD_API=http://127.0.0.1:"), "{said}");
+    assert!(said.ends_with("no rule was broken\n"), "{said}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a temporary directory's name is text")
+}
