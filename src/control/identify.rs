@@ -18,6 +18,10 @@ pub const PERMIT_LIFETIME: Duration = Duration::from_millis(500);
 /// slower than the second.
 pub const BUCKET_PERIOD: Duration = Duration::from_millis(5_200);
 
+/// From READY as received to the next IDENTIFY in the bucket. Discord had the first one before it sent READY, so this
+/// is never less than its 5 seconds, however long either travelled; the rest is for two clocks that differ in speed.
+pub const ANSWERED_PERIOD: Duration = Duration::from_millis(5_010);
+
 /// What a new leader waits for a bucket that its predecessor granted: the longest time for which the permit may have
 /// been unused, and then the period.
 pub const TAKEOVER_WAIT: Duration = Duration::from_millis(5_700);
@@ -46,16 +50,24 @@ pub struct Steps {
 #[derive(Debug)]
 pub struct Turnstile {
     waiting: BTreeMap<ShardId, Request>,
-    opens_at: BTreeMap<u32, Instant>,
+    closed: BTreeMap<u32, Closed>,
     spawn_delay: Duration,
     last_grant: Option<Instant>,
+}
+
+/// A bucket that was used.
+#[derive(Clone, Copy, Debug)]
+struct Closed {
+    /// The shard that was granted last; `None` where another leader granted, or this node before a restart.
+    by: Option<ShardId>,
+    until: Instant,
 }
 
 impl Turnstile {
     /// A turnstile that lets at most one identify pass in `spawn_delay`, on top of Discord's rules.
     #[must_use]
     pub const fn new(spawn_delay: Duration) -> Self {
-        Self { waiting: BTreeMap::new(), opens_at: BTreeMap::new(), spawn_delay, last_grant: None }
+        Self { waiting: BTreeMap::new(), closed: BTreeMap::new(), spawn_delay, last_grant: None }
     }
 
     /// A turnstile that knows who waits, but nothing of when a bucket was used last.
@@ -78,7 +90,7 @@ impl Turnstile {
     pub fn steps(&mut self, now: Instant, ledger: &Ledger) -> Steps {
         for bucket in ledger.taken() {
             // A bucket taken under another leader, or before a restart.
-            self.opens_at.entry(bucket).or_insert(now + TAKEOVER_WAIT);
+            self.closed.entry(bucket).or_insert(Closed { by: None, until: now + TAKEOVER_WAIT });
         }
         let mut ahead = ledger.clone();
         let reopen: Vec<u32> = ledger.taken().filter(|bucket| self.is_open(*bucket, now)).collect();
@@ -90,12 +102,27 @@ impl Turnstile {
     pub fn granted(&mut self, now: Instant, bucket: u32, shard: ShardId) {
         self.waiting.remove(&shard);
         self.last_grant = Some(now);
-        self.opens_at.insert(bucket, now + PERMIT_LIFETIME + BUCKET_PERIOD);
+        let until = now + PERMIT_LIFETIME + BUCKET_PERIOD;
+        self.closed.insert(bucket, Closed { by: Some(shard), until });
     }
 
-    /// Notes that the owner sent the IDENTIFY at `now`.
-    pub fn sent(&mut self, now: Instant, bucket: u32) {
-        self.opens_at.insert(bucket, now + BUCKET_PERIOD);
+    /// Notes that `shard` sent its IDENTIFY, at `now` at the latest.
+    pub fn sent(&mut self, now: Instant, bucket: u32, shard: ShardId) {
+        self.open_by(bucket, shard, now + BUCKET_PERIOD);
+    }
+
+    /// Notes that `shard` had its READY, at `now` at the latest.
+    pub fn answered(&mut self, now: Instant, bucket: u32, shard: ShardId) {
+        self.open_by(bucket, shard, now + ANSWERED_PERIOD);
+    }
+
+    /// Word of a shard that is not the last to have used the bucket comes too late to say anything of it.
+    fn open_by(&mut self, bucket: u32, shard: ShardId, until: Instant) {
+        if let Some(closed) = self.closed.get_mut(&bucket)
+            && closed.by == Some(shard)
+        {
+            closed.until = closed.until.min(until);
+        }
     }
 
     /// When [`Turnstile::steps`] may have something new to say although the state has not changed.
@@ -105,7 +132,7 @@ impl Turnstile {
             return None;
         }
         let delayed = self.last_grant.map(|last| last + self.spawn_delay);
-        self.opens_at.values().copied().chain(delayed).filter(|at| *at > now).min()
+        self.closed.values().map(|closed| closed.until).chain(delayed).filter(|at| *at > now).min()
     }
 
     /// Shards that wait.
@@ -115,7 +142,7 @@ impl Turnstile {
     }
 
     fn is_open(&self, bucket: u32, now: Instant) -> bool {
-        self.opens_at.get(&bucket).is_none_or(|at| *at <= now)
+        self.closed.get(&bucket).is_none_or(|closed| closed.until <= now)
     }
 
     fn grants(&self, now: Instant, ahead: &mut Ledger) -> Vec<Request> {
@@ -185,7 +212,7 @@ mod tests {
                 let bucket = self.ledger.check(request.shard, request.purpose).unwrap();
                 self.ledger.grant(request.shard, request.purpose).unwrap();
                 self.turnstile.granted(self.now, bucket, request.shard);
-                self.turnstile.sent(self.now + travel, bucket);
+                self.turnstile.sent(self.now + travel, bucket, request.shard);
                 self.sent.push((self.now + travel - self.started, bucket));
             }
             steps.grant.iter().map(|request| request.shard.0).collect()
@@ -239,6 +266,34 @@ mod tests {
         assert_eq!(gate.step(Duration::ZERO), [0_u32; 0]);
         gate.now += PERMIT_LIFETIME;
         assert_eq!(gate.step(Duration::ZERO), [1]);
+    }
+
+    #[test]
+    fn a_ready_opens_its_bucket_five_seconds_later() {
+        let mut gate = Gate::new(1, Duration::ZERO);
+        gate.ask(0..3);
+        gate.step(Duration::ZERO);
+
+        let ready = gate.now + Duration::from_millis(40);
+        gate.turnstile.answered(ready, 0, ShardId(0));
+
+        gate.now = ready + ANSWERED_PERIOD;
+        assert_eq!(gate.step(Duration::ZERO), [1]);
+        assert!(gate.sent[1].0 - Duration::from_millis(40) >= Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_ready_that_took_long_neither_keeps_its_bucket_closed_nor_opens_it_for_a_later_one() {
+        let mut gate = Gate::new(1, Duration::ZERO);
+        gate.ask(0..3);
+        gate.step(Duration::ZERO);
+        gate.now += BUCKET_PERIOD;
+        assert_eq!(gate.step(Duration::ZERO), [1], "the IDENTIFY was sent long enough ago");
+
+        gate.turnstile.answered(gate.now, 0, ShardId(0));
+
+        gate.now += ANSWERED_PERIOD;
+        assert_eq!(gate.step(Duration::ZERO), [0_u32; 0], "the word was of the first IDENTIFY");
     }
 
     #[test]

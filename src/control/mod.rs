@@ -10,6 +10,7 @@ pub use permits::PermitDesk;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -30,6 +31,9 @@ use permits::Ask;
 /// How long the leader waits before it looks again after a proposal failed.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// Grants that are proposed side by side: a fraction of what Raft takes at once.
+const GRANTS_AT_ONCE: usize = 64;
+
 /// Without any change the state is looked at this often, in case a wake-up was missed.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
@@ -43,7 +47,22 @@ pub struct Control {
     /// Who waits for a permit.
     waiting: Vec<(ShardId, oneshot::Sender<Permit>)>,
     /// Permits that are out.
-    used: JoinSet<Option<(u32, Instant)>>,
+    used: JoinSet<Option<Used>>,
+}
+
+/// What became of a permit.
+#[derive(Clone, Copy, Debug)]
+enum Used {
+    Sent(Spent),
+    Answered(Spent),
+}
+
+/// Which IDENTIFY it was, and when the leader heard of it.
+#[derive(Clone, Copy, Debug)]
+struct Spent {
+    shard: ShardId,
+    bucket: u32,
+    at: Instant,
 }
 
 impl Control {
@@ -86,11 +105,13 @@ impl Control {
                     Some(ask) => self.ask(ask, &states.borrow()),
                     None => return,
                 },
-                Some(sent) = self.used.join_next() => {
-                    if let Ok(Some((bucket, at))) = sent {
-                        self.turnstile.sent(at, bucket);
+                Some(used) = self.used.join_next() => match used {
+                    Ok(Some(Used::Sent(it))) => self.turnstile.sent(it.at, it.bucket, it.shard),
+                    Ok(Some(Used::Answered(it))) => {
+                        self.turnstile.answered(it.at, it.bucket, it.shard);
                     }
-                }
+                    Ok(None) | Err(_) => {}
+                },
                 () = sleep_until(wake) => {}
                 () = stop.cancelled() => return,
             }
@@ -111,37 +132,48 @@ impl Control {
         if !steps.reopen.is_empty() {
             self.propose(Command::ReopenBuckets(steps.reopen)).await?;
         }
-        for request in steps.grant {
-            self.grant(state, request).await?;
+        for wave in steps.grant.chunks(GRANTS_AT_ONCE) {
+            self.grant(state, wave).await?;
         }
         Ok(())
     }
 
-    /// Commits a grant, and hands the permit over. Where nobody takes it any more it is spent all the same.
-    async fn grant(&mut self, state: &State, request: Request) -> Result<(), ()> {
-        let Request { shard, epoch, purpose } = request;
-        let Some(bucket) = state.ledger().bucket(shard) else {
-            return Ok(());
-        };
+    /// Commits grants, and hands the permits over. They are proposed side by side, so that a wave of them shares the
+    /// disk's barriers.
+    async fn grant(&mut self, state: &State, requests: &[Request]) -> Result<(), ()> {
         let asked = Instant::now();
-        match self.propose(Command::Grant { shard, epoch, purpose }).await? {
-            Outcome::Applied => {}
-            Outcome::Stale | Outcome::Refused(_) => {
-                self.turnstile.withdraw(shard);
-                return Ok(());
+        let proposals = requests.iter().map(|request| {
+            let Request { shard, epoch, purpose } = *request;
+            self.propose(Command::Grant { shard, epoch, purpose })
+        });
+        let outcomes = join_all(proposals).await;
+        let mut done = Ok(());
+        for (Request { shard, .. }, outcome) in requests.iter().zip(outcomes) {
+            match (outcome, state.ledger().bucket(*shard)) {
+                (Ok(Outcome::Applied), Some(bucket)) => self.hand_over(asked, bucket, *shard),
+                (Ok(_), _) => self.turnstile.withdraw(*shard),
+                (Err(()), _) => done = Err(()),
             }
         }
+        done
+    }
+
+    /// Hands over a permit whose grant is committed. Where nobody takes it any more it is spent all the same.
+    fn hand_over(&mut self, asked: Instant, bucket: u32, shard: ShardId) {
         self.turnstile.granted(asked, bucket, shard);
         let (sent, was_sent) = oneshot::channel();
-        let permit = Permit { expires: asked + PERMIT_LIFETIME, sent: Some(sent) };
+        let (answered, was_answered) = oneshot::channel();
+        let expires = asked + PERMIT_LIFETIME;
+        let permit = Permit { expires, sent: Some(sent), answered: Some(answered) };
         if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == shard) {
             let (_, reply) = self.waiting.swap_remove(at);
             if reply.send(permit).is_err() {
                 debug!(%shard, "a permit came too late to be used");
             }
         }
-        self.used.spawn(async move { was_sent.await.ok().map(|()| (bucket, Instant::now())) });
-        Ok(())
+        let spent = move || Spent { shard, bucket, at: Instant::now() };
+        self.used.spawn(async move { was_sent.await.ok().map(|()| Used::Sent(spent())) });
+        self.used.spawn(async move { was_answered.await.ok().map(|()| Used::Answered(spent())) });
     }
 
     fn ask(&mut self, ask: Ask, state: &State) {

@@ -26,6 +26,11 @@ use crate::model::ShardId;
 /// Payloads handled in one go before other tasks get their turn.
 const BURST: usize = 256;
 
+/// This part of a heartbeat interval, as a divisor, reading may rest between two acknowledged heartbeats, for a queue
+/// that is full: TCP then holds Discord back, and a burst costs no RESUME. Heartbeats are read and written where
+/// dispatches are, so they rest too, far less than it takes for either side to give the other up.
+const PAUSE_DIVISOR: u32 = 8;
+
 /// What a connection is surrounded by.
 pub(super) struct Around<'a> {
     pub(super) shard: ShardId,
@@ -83,11 +88,14 @@ pub(super) struct Connection<'a> {
     pub(super) behind: bool,
     pub(super) held: Held,
     pub(super) heartbeat: Duration,
+    /// How long reading has rested since the last heartbeat was acknowledged.
+    pub(super) paused: Duration,
     pub(super) now: Instant,
     opened_at: Instant,
     received_at: Instant,
     pub(super) dispatched_at: Instant,
-    permit: Option<Permit>,
+    /// The leave that this connection's IDENTIFY was sent with.
+    pub(super) permit: Option<Permit>,
 }
 
 /// Something that the connection's loop acts on.
@@ -97,6 +105,7 @@ enum Happening {
     Asked(ResumeFrom),
     Leave(Result<Permit, PermitError>),
     CaughtUp,
+    Room,
     Command(String),
     Tick,
     Pumped(Pumped),
@@ -134,6 +143,7 @@ impl<'a> Connection<'a> {
             behind: false,
             held: Held::default(),
             heartbeat: Duration::ZERO,
+            paused: Duration::ZERO,
             now,
             opened_at: now,
             received_at: now,
@@ -199,7 +209,7 @@ impl<'a> Connection<'a> {
                     command_at = Instant::now() + around.command_spacing;
                     self.link.send(json);
                 }
-                Happening::Pumped(Pumped::Changed) => {}
+                Happening::Room | Happening::Pumped(Pumped::Changed) => {}
             }
         }
     }
@@ -216,19 +226,35 @@ impl<'a> Connection<'a> {
         let command_at = command_at.max(self.link.command_at(now));
         let ready = matches!(self.stage, Stage::Ready { .. });
         let may_send = ready && command_at <= now;
-        let deadline =
+        let mut deadline =
             if ready && !may_send { self.deadline().0.min(command_at) } else { self.deadline().0 };
-        tokio::select! {
+        let pause = self.pause_left();
+        if let Some(left) = pause {
+            deadline = deadline.min(now + left);
+        }
+        let happening = tokio::select! {
             biased;
             () = around.stop.fenced() => Happening::Fenced,
             () = around.stop.drained() => Happening::Drain,
             request = around.control.asked() => Happening::Asked(request),
             leave = granted(waiting) => Happening::Leave(leave),
             () = feed.low(), if behind => Happening::CaughtUp,
+            () = feed.low(), if pause.is_some() => Happening::Room,
             command = around.outbox.next(), if may_send => Happening::Command(command),
             () = sleep_until(deadline) => Happening::Tick,
-            pumped = poll_fn(|cx| self.pump(cx, around.stop)) => Happening::Pumped(pumped),
+            pumped = poll_fn(|cx| self.pump(cx, around.stop)), if pause.is_none() => Happening::Pumped(pumped),
+        };
+        if pause.is_some() {
+            self.paused += now.elapsed();
         }
+        happening
+    }
+
+    /// How long reading may rest, if it is to rest at all: while the queue is full, before the shard counts as behind.
+    fn pause_left(&self) -> Option<Duration> {
+        let reads = matches!(self.stage, Stage::Resuming | Stage::Ready { .. }) && !self.behind;
+        let left = (self.heartbeat / PAUSE_DIVISOR).saturating_sub(self.paused);
+        (reads && !left.is_zero() && self.core.feed.is_full()).then_some(left)
     }
 
     /// Handles what the socket has, until it has nothing more or something needs the loop.
@@ -238,8 +264,11 @@ impl<'a> Connection<'a> {
             if stop.is_fenced() {
                 return Poll::Ready(Pumped::Fenced);
             }
+            if self.pause_left().is_some() {
+                return Poll::Ready(Pumped::Changed);
+            }
             let read = self.link.poll_read(cx);
-            if let Some(sent) = self.permit.take().and_then(|permit| permit.sent) {
+            if let Some(sent) = self.permit.as_mut().and_then(|permit| permit.sent.take()) {
                 // Whoever keeps the ledger may be gone; the permit is spent all the same.
                 let _ = sent.send(());
             }

@@ -149,6 +149,12 @@ impl Intake {
         self.sender.capacity() >= MARKERS_PER_CONNECTION || self.sender.is_closed()
     }
 
+    /// Whether there is hardly room for one more dispatch: none by number, or less than a quarter by bytes.
+    pub(super) fn is_full(&self) -> bool {
+        let bytes = self.shared.bytes.load(Ordering::Relaxed);
+        self.sender.capacity() <= MARKERS_RESERVED || bytes > self.shared.limits.bytes / 4 * 3
+    }
+
     /// Whether half of the queue is free, in items and in bytes.
     pub(super) fn is_low(&self) -> bool {
         self.shared.is_low(self.waiting()) || self.sender.is_closed()

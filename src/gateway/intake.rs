@@ -53,6 +53,7 @@ impl Connection<'_> {
             }
             opcode::HELLO => self.hello(&json),
             opcode::HEARTBEAT_ACK => {
+                self.paused = Duration::ZERO;
                 self.core.board.latency(self.link.latency());
                 PASS
             }
@@ -109,6 +110,10 @@ impl Connection<'_> {
         let Some((id, resume_url)) = self.link.session() else {
             return ended(Cause::Garbage, "a READY without a session");
         };
+        if let Some(answered) = self.permit.take().and_then(|permit| permit.answered) {
+            // Whoever keeps the ledger may be gone.
+            let _ = answered.send(());
+        }
         self.core.start_session(id, resume_url.unwrap_or_default(), sequence);
         self.behind = false;
         self.held = Held::default();

@@ -157,6 +157,8 @@ pub struct Permit {
     pub expires: Instant,
     /// Reports that the IDENTIFY was sent; dropped, it says that it was not.
     pub sent: Option<oneshot::Sender<()>>,
+    /// Reports that READY came, so that the IDENTIFY was with Discord by then; dropped, it says nothing.
+    pub answered: Option<oneshot::Sender<()>>,
 }
 
 /// The ledger's keeper is gone: the node is stopping.

@@ -23,6 +23,9 @@ use url::Url;
 use super::*;
 use crate::model::{Sequence, Session, SessionId, SessionNumber, ShardId, ShardTotal, Token};
 
+/// So long that no heartbeat comes into a test's way.
+const HEARTBEAT_MS: u64 = 60_000;
+
 /// Every wait of a test ends here.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -45,7 +48,8 @@ impl Permits for Granted {
     fn acquire(&self, _shard: ShardId) -> BoxFuture<'static, Result<Permit, PermitError>> {
         let late = self.0.fetch_add(1, Ordering::SeqCst) < self.1;
         let span = if late { Duration::ZERO } else { DEADLINE };
-        async move { Ok(Permit { expires: Instant::now() + span, sent: None }) }.boxed()
+        async move { Ok(Permit { expires: Instant::now() + span, sent: None, answered: None }) }
+            .boxed()
     }
 }
 
@@ -122,8 +126,13 @@ impl Gateway {
 
     /// The next connection, led to READY of session `id`.
     pub(super) async fn ready(&self, id: &str) -> Peer {
+        self.ready_every(id, HEARTBEAT_MS).await
+    }
+
+    /// The same, with this heartbeat interval in milliseconds.
+    pub(super) async fn ready_every(&self, id: &str, interval_ms: u64) -> Peer {
         let mut peer = self.accept().await;
-        peer.hello().await;
+        peer.hello_every(interval_ms).await;
         peer.expect(2).await;
         peer.send_ready(id, &format!("{}/resume", self.url())).await;
         peer
@@ -171,7 +180,7 @@ impl Peer {
     }
 
     pub(super) async fn hello(&mut self) {
-        self.hello_every(60_000).await;
+        self.hello_every(HEARTBEAT_MS).await;
     }
 
     pub(super) async fn hello_every(&mut self, interval_ms: u64) {

@@ -394,6 +394,30 @@ async fn a_slow_reader_stops_neither_heartbeats_nor_the_session() {
 }
 
 #[tokio::test]
+async fn a_burst_that_is_taken_in_time_is_held_back_and_costs_no_resume() {
+    let gateway = Gateway::start().await;
+    let mut options = gateway.options();
+    options.feed.items = 6;
+    let mut shard = Running::start(options);
+    let mut peer = gateway.ready("first").await;
+    for sequence in 2..=100 {
+        peer.dispatch(sequence, "TYPING_START").await;
+    }
+    let taken = async {
+        while shard.handles.feed.len() < 6 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("a full queue", taken).await;
+
+    let sequences = shard.sequences(100).await;
+
+    assert!(sequences.into_iter().eq(1..=100));
+    assert_eq!(shard.handles.status.borrow().connects, 1);
+    assert_eq!(shard.handles.status.borrow().phase, Phase::Connected);
+}
+
+#[tokio::test]
 async fn a_session_lost_behind_costs_one_identify_and_then_parks() {
     let gateway = Gateway::start().await;
     let mut options = gateway.options();
@@ -402,7 +426,8 @@ async fn a_session_lost_behind_costs_one_identify_and_then_parks() {
     let mut lost = Vec::new();
 
     for _ in 1..=2 {
-        let mut peer = gateway.ready("next").await;
+        // Reading rests for 50 ms at most.
+        let mut peer = gateway.ready_every("next", 400).await;
         for sequence in 2..=20 {
             peer.dispatch(sequence, "TYPING_START").await;
         }

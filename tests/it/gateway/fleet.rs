@@ -272,7 +272,7 @@ impl Permits for Ledger {
                 if at <= now {
                     let expires = now + Duration::from_millis(500);
                     buckets.insert(bucket, expires + Duration::from_millis(5_200));
-                    return Ok(Permit { expires, sent: None });
+                    return Ok(Permit { expires, sent: None, answered: None });
                 }
                 drop(buckets);
                 tokio::time::sleep_until(at).await;
