@@ -2,7 +2,10 @@
 
 use std::{
     fmt::Write as _,
+    fs::File,
+    io::Read as _,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -12,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::ShardTotal;
 use crate::node::shutdown_requested;
-use crate::simulator::{Options, Simulator, StartError, Truth};
+use crate::simulator::{Options, Scenario, Simulator, StartError, Truth};
 
 use super::{
     Failure,
@@ -54,6 +57,9 @@ pub(super) struct Arguments {
     /// What guilds, members and events follow from
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
+    /// Let go wrong what this file says, each at its time
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
     /// End after this time
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     time: Option<Duration>,
@@ -66,7 +72,27 @@ const EXAMPLES: &str = "\
 Examples:
   apolo simulate --port 9900
   DISCORD_TOKEN=any DISCORD_API=http://127.0.0.1:9900/api/v10 apolo run --total-shards 16
-  curl http://127.0.0.1:9900/simulator/        how to see the truth and make things go wrong";
+  curl http://127.0.0.1:9900/simulator/        how to see the truth and make things go wrong
+
+A scenario is TOML, or JSON with the same names. A step has its time since the start, and a fault, settings, or an end
+to all faults, as the simulator's own page (see curl) names them:
+
+  [[steps]]
+  at_ms = 5000
+  kind = \"close\"
+  code = 4009
+  shards = [3]
+
+  [[steps]]
+  at_ms = 20000
+  event_rate = 5000.0
+
+  [[steps]]
+  at_ms = 30000
+  clear = true";
+
+/// A larger file is no scenario: one of the most steps that are read has less.
+const SCENARIO_BYTES_MAX: u64 = 4 << 20;
 
 /// How often the counters are looked at: the truth is a copy of many records.
 const LOOK: Duration = Duration::from_secs(1);
@@ -75,7 +101,11 @@ const LOOK: Duration = Duration::from_secs(1);
 const GUILDS_PER_SHARD: u64 = 1_000;
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let scenario = arguments.scenario.as_deref().map(scenario).transpose()?;
     let simulator = Simulator::start(options(&arguments)?).await.map_err(not_started)?;
+    if let Some(scenario) = scenario {
+        simulator.play(scenario);
+    }
     say(format_args!("DISCORD_API={}", simulator.api_url()))?;
     let counters = ProgressBar::new_spinner();
     counters.set_style(
@@ -120,6 +150,20 @@ fn options(arguments: &Arguments) -> Result<Options, Failure> {
         trim_at_heartbeat: arguments.trim_at_heartbeat,
         ..Options::default()
     })
+}
+
+fn scenario(path: &Path) -> Result<Scenario, Failure> {
+    let wrong = |reason: String| {
+        Failure::usage(format!("--scenario {}: {reason}", path.display()))
+            .help("`apolo simulate --help` shows how a scenario is written.")
+    };
+    let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
+    let mut text = String::new();
+    let read = file.take(SCENARIO_BYTES_MAX + 1).read_to_string(&mut text);
+    if read.map_err(|error| wrong(error.to_string()))? as u64 > SCENARIO_BYTES_MAX {
+        return Err(wrong(format!("it is larger than {} MiB", SCENARIO_BYTES_MAX >> 20)));
+    }
+    Scenario::parse(&text).map_err(|error| wrong(error.to_string()))
 }
 
 fn not_started(error: StartError) -> Failure {
@@ -174,4 +218,18 @@ fn summary(truth: &Truth) -> String {
         text.push_str("no rule was broken\n");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_shows_a_scenario_that_can_be_played() {
+        let begin = EXAMPLES.find("[[steps]]").unwrap();
+
+        let scenario = Scenario::parse(&EXAMPLES[begin..]).unwrap();
+
+        assert_eq!(scenario.len(), 3);
+    }
 }

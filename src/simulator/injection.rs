@@ -48,7 +48,8 @@ impl Injection {
             serde_json::to_value(&injection).map_err(|error| unreadable(error.to_string()))?;
         for (key, value) in json.as_object().into_iter().flatten() {
             if !value.is_null() && known.get(key).is_none() {
-                return Err(unreadable(format!("unknown field `{key}`")));
+                let scopes = "expected what the fault needs, `shards`, `url`, `times` or `for_ms`";
+                return Err(unreadable(format!("unknown field `{key}`, {scopes}")));
             }
         }
         Ok(injection)
@@ -197,7 +198,8 @@ mod tests {
         let wrong = Injection::from_json(json!({ "kind": "no_ready", "shard": [1] }));
         let right = Injection::from_json(json!({ "kind": "no_ready", "shards": [1], "url": null }));
 
-        assert_eq!(wrong, Err(InjectError::Unreadable("unknown field `shard`".into())));
+        let reason = wrong.unwrap_err().to_string();
+        assert!(reason.contains("unknown field `shard`, expected"), "{reason}");
         assert_eq!(right, Ok(Fault::NoReady.on([1])));
     }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Value, value::RawValue};
 use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
 
@@ -77,42 +77,53 @@ pub enum ScenarioError {
     #[error("{0} steps are more than {STEPS_MAX}")]
     TooLong(usize),
     /// A step makes no sense.
-    #[error("step {number}: {reason}")]
+    #[error("line {line}, step {number}: {reason}")]
     Step {
+        /// Where the step begins, counted from 1.
+        line: usize,
         /// Counted from 1.
         number: usize,
-        /// Why.
+        /// Why, and what would be right.
         reason: String,
     },
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
-    steps: Vec<Map<String, Value>>,
+struct Toml {
+    steps: Vec<toml::Spanned<Value>>,
 }
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Json<'a> {
+    #[serde(borrow)]
+    steps: Vec<&'a RawValue>,
+}
+
+/// A step as it is written, and the byte at which it begins.
+type Written = (usize, Value);
 
 impl Scenario {
     /// Reads TOML, or JSON where the text begins with a brace.
     ///
     /// # Errors
     ///
-    /// [`ScenarioError`], which names the step.
+    /// [`ScenarioError`], which names the line.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
-        let unreadable = |error: String| ScenarioError::Unreadable(error);
-        let written: Written = if text.trim_start().starts_with('{') {
-            serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))?
-        } else {
-            toml::from_str(text).map_err(|error| unreadable(error.to_string()))?
-        };
-        if written.steps.len() > STEPS_MAX {
-            return Err(ScenarioError::TooLong(written.steps.len()));
+        let written =
+            if text.trim_start().starts_with('{') { of_json(text) } else { of_toml(text) };
+        let written = written.map_err(ScenarioError::Unreadable)?;
+        if written.len() > STEPS_MAX {
+            return Err(ScenarioError::TooLong(written.len()));
         }
-        let read = |(index, step)| {
-            Step::read(step).map_err(|reason| ScenarioError::Step { number: index + 1, reason })
+        let read = |(index, (begin, step)): (usize, Written)| {
+            let line = text.bytes().take(begin).filter(|byte| *byte == b'\n').count() + 1;
+            let number = index + 1;
+            Step::read(step).map_err(|reason| ScenarioError::Step { line, number, reason })
         };
         let mut steps: Vec<Step> =
-            written.steps.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
+            written.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
         steps.sort_by_key(|step| step.at);
         Ok(Self { steps })
     }
@@ -131,9 +142,10 @@ impl Scenario {
 }
 
 impl Step {
-    fn read(mut step: Map<String, Value>) -> Result<Self, String> {
+    fn read(step: Value) -> Result<Self, String> {
+        let Value::Object(mut step) = step else { return Err(NO_TIME.to_owned()) };
         let at_ms = step.remove("at_ms").and_then(|at| at.as_u64());
-        let at = Duration::from_millis(at_ms.ok_or("at_ms is missing, or no whole number")?);
+        let at = Duration::from_millis(at_ms.ok_or(NO_TIME)?);
         let action = if step.contains_key("kind") {
             let injection = Injection::from_json(Value::Object(step)).map_err(|e| e.to_string())?;
             injection.check().map_err(|error| error.to_string())?;
@@ -144,12 +156,28 @@ impl Step {
             let settings: Settings =
                 serde_json::from_value(Value::Object(step)).map_err(|error| error.to_string())?;
             if settings == Settings::default() || !settings.is_possible() {
-                return Err("neither a fault, nor settings, nor clear = true".to_owned());
+                return Err(NOTHING.to_owned());
             }
             Action::Change(settings)
         };
         Ok(Self { at, action })
     }
+}
+
+fn of_toml(text: &str) -> Result<Vec<Written>, String> {
+    let written: Toml = toml::from_str(text).map_err(|error| error.to_string())?;
+    Ok(written.steps.into_iter().map(|step| (step.span().start, step.into_inner())).collect())
+}
+
+fn of_json(text: &str) -> Result<Vec<Written>, String> {
+    let written: Json<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let read = |step: &RawValue| {
+        // The raw text is a part of the whole, so their addresses tell where it begins.
+        let begin = step.get().as_ptr().addr() - text.as_ptr().addr();
+        let step = serde_json::from_str(step.get()).map_err(|error| error.to_string())?;
+        Ok((begin, step))
+    };
+    written.steps.into_iter().map(read).collect()
 }
 
 /// Plays a scenario to its end, or until the simulator stops.
@@ -171,6 +199,10 @@ pub(super) async fn play(core: Arc<Core>, scenario: Scenario) {
         }
     }
 }
+
+const NO_TIME: &str = "at_ms must be the step's time in whole milliseconds since the start";
+
+const NOTHING: &str = "expected kind = \"...\" with what the fault needs, settings such as event_rate, or clear = true";
 
 /// More steps than any scenario has.
 const STEPS_MAX: usize = 10_000;
@@ -200,11 +232,16 @@ mod tests {
     fn a_step_that_makes_no_sense_is_named() {
         let wrong = "[[steps]]\nat_ms = 1\nclear = true\n[[steps]]\nat_ms = 2\n";
 
-        assert!(reason(&format!("{wrong}kind = \"nothing\"")).starts_with("step 2: no fault"));
+        let nothing = reason(&format!("{wrong}kind = \"nothing\""));
+        assert!(nothing.starts_with("line 4, step 2: no fault"), "{nothing}");
+        assert!(nothing.contains("expected one of `reconnect`"), "{nothing}");
         assert!(reason(&format!("{wrong}kind = \"down\"\nshard = 1")).contains("`shard`"));
         assert!(reason(&format!("{wrong}rate = 5")).contains("unknown field `rate`"));
-        assert!(reason(wrong).contains("neither a fault"));
+        assert!(reason(wrong).contains("clear = true"));
         assert!(reason("[[steps]]\nkind = \"down\"").contains("at_ms"));
+        assert!(reason("[[steps]]\nat_ms = ").contains("line 2"));
         assert!(reason("[steps").starts_with("no scenario"));
+        let json = "{ \"steps\": [\n { \"at_ms\": 1, \"clear\": true },\n { \"at_ms\": 2 }\n] }";
+        assert!(reason(json).starts_with("line 3, step 2: "), "{}", reason(json));
     }
 }

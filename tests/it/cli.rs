@@ -133,6 +133,46 @@ fn the_simulator_says_where_it_is_and_what_happened() {
     assert!(said.ends_with("no rule was broken\n"), "{said}");
 }
 
+#[test]
+fn the_simulator_plays_a_scenario() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("storm.toml");
+    let steps = "[[steps]]\nat_ms = 0\nkind = \"burst\"\nevents_per_second = 10.0\n";
+    std::fs::write(&file, steps).expect("a file");
+
+    let words = ["simulate", "--port", "0", "--guilds", "10", "--for", "2s", "--json"];
+    let output = apolo(&[&words[..], &["--scenario", text(&file)]].concat(), &[]);
+
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let (_, truth) = said.split_once('\n').expect("a line, then JSON");
+    let truth: serde_json::Value = serde_json::from_str(truth).expect("JSON");
+    assert_eq!(truth["faults"]["burst"], 1, "{truth}");
+}
+
+#[test]
+fn a_scenario_that_makes_no_sense_ends_with_64_and_names_the_line_and_what_would_be_right() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("storm.toml");
+    let step = |rest: &str| format!("# a storm\n[[steps]]\nat_ms = 5\n{rest}");
+    let cases = [
+        (step("kind = \"reconect\""), ["line 2", "`reconnect`"]),
+        (step("kind = \"reconnect\"\nshard = 3"), ["line 2", "`shards`"]),
+        (step("code = 4009"), ["line 2", "`event_rate`"]),
+        (step("kind = "), ["line 4", "--help"]),
+    ];
+
+    for (text_of_file, words) in cases {
+        std::fs::write(&file, text_of_file).expect("a file");
+        let output = apolo(&["simulate", "--port", "0", "--scenario", text(&file)], &[]);
+
+        // The report is wrapped at the terminal's width.
+        let said = stderr(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(output.status.code(), Some(64), "{said}");
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
+}
+
 fn text(path: &Path) -> &str {
     path.to_str().expect("a temporary directory's name is text")
 }
