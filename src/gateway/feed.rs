@@ -220,7 +220,6 @@ mod tests {
             sequence: Sequence(1),
             name: EventName::new("MESSAGE_CREATE"),
             json: "x".repeat(bytes),
-            replayed: false,
             oddity: None,
         }
     }

@@ -165,8 +165,8 @@ impl Connection<'_> {
             self.core.board.counters.dropped_behind.increment(1);
             return PASS;
         }
-        let (replayed, found) = match self.core.sequencer.judge(it.sequence, wait) {
-            Verdict::Pass { replayed, oddity } => (replayed, oddity),
+        let found = match self.core.sequencer.judge(it.sequence, wait) {
+            Verdict::Pass(found) => found,
             Verdict::Duplicate | Verdict::Implausible => {
                 self.core.board.counters.duplicates.increment(1);
                 return PASS;
@@ -182,7 +182,7 @@ impl Connection<'_> {
             }
         };
         let Early { sequence, name, json } = it;
-        let dispatch = Dispatch { sequence, name, json, replayed, oddity: oddity.or(found) };
+        let dispatch = Dispatch { sequence, name, json, oddity: oddity.or(found) };
         match self.core.feed.dispatch(dispatch) {
             Ok(()) => {
                 self.core.sequencer.passed(sequence);

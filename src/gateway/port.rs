@@ -56,8 +56,6 @@ pub struct Dispatch {
     pub name: EventName,
     /// The whole payload.
     pub json: String,
-    /// It came in answer to a RESUME, before RESUMED.
-    pub replayed: bool,
     /// Why it should be looked at twice.
     pub oddity: Option<Oddity>,
 }

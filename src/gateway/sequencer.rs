@@ -35,8 +35,8 @@ pub(super) enum Fault {
 /// What is done with a dispatch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
-    /// It goes into the queue.
-    Pass { replayed: bool, oddity: Option<Oddity> },
+    /// It goes into the queue, with what should be looked at twice.
+    Pass(Option<Oddity>),
     /// It was there before.
     Duplicate,
     /// Sequences before it are missing, and may yet come.
@@ -102,7 +102,7 @@ impl Sequencer {
         } else {
             hole_after.map(|after| Oddity::Gap { after })
         };
-        Verdict::Pass { replayed: self.replaying, oddity }
+        Verdict::Pass(oddity)
     }
 
     /// The dispatch is in the queue.
@@ -147,7 +147,7 @@ impl Sequencer {
 mod tests {
     use super::*;
 
-    const PLAIN: Verdict = Verdict::Pass { replayed: false, oddity: None };
+    const PLAIN: Verdict = Verdict::Pass(None);
 
     fn at(last: u64) -> Sequencer {
         Sequencer::resuming(Sequence(last))
@@ -171,7 +171,7 @@ mod tests {
 
         assert_eq!(sequencer.judge(Sequence(7), false), Verdict::Gap);
         let oddity = Some(Oddity::Gap { after: Sequence(4) });
-        assert_eq!(sequencer.judge(Sequence(7), false), Verdict::Pass { replayed: false, oddity });
+        assert_eq!(sequencer.judge(Sequence(7), false), Verdict::Pass(oddity));
         sequencer.passed(Sequence(7));
 
         assert_eq!(sequencer.judge(Sequence(8), false), PLAIN);
@@ -200,20 +200,6 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_is_marked_until_it_ends() {
-        let mut sequencer = at(4);
-
-        sequencer.set_replaying(true);
-        assert_eq!(
-            sequencer.judge(Sequence(5), false),
-            Verdict::Pass { replayed: true, oddity: None }
-        );
-
-        sequencer.set_replaying(false);
-        assert_eq!(sequencer.judge(Sequence(5), false), PLAIN);
-    }
-
-    #[test]
     fn a_skipped_dispatch_is_told_of_by_the_next() {
         let mut sequencer = at(4);
 
@@ -221,7 +207,7 @@ mod tests {
         sequencer.skip(Sequence(6));
 
         let oddity = Some(Oddity::Gap { after: Sequence(4) });
-        assert_eq!(sequencer.judge(Sequence(7), false), Verdict::Pass { replayed: false, oddity });
+        assert_eq!(sequencer.judge(Sequence(7), false), Verdict::Pass(oddity));
         sequencer.passed(Sequence(7));
         assert_eq!(sequencer.judge(Sequence(8), false), PLAIN);
     }
@@ -231,10 +217,7 @@ mod tests {
         let mut sequencer = at(9);
 
         assert_eq!(sequencer.rewind(Sequence(6), Some(Sequence(7))), Sequence(6));
-        assert_eq!(
-            sequencer.judge(Sequence(7), false),
-            Verdict::Pass { replayed: false, oddity: Some(Oddity::Undecodable) }
-        );
+        assert_eq!(sequencer.judge(Sequence(7), false), Verdict::Pass(Some(Oddity::Undecodable)));
         sequencer.passed(Sequence(7));
 
         assert_eq!(sequencer.rewind(Sequence(20), None), Sequence(7));

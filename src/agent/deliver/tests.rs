@@ -122,7 +122,7 @@ impl Rig {
     fn raw(&self, sequence: u64, name: &str, json: String) {
         let sequence = Sequence(sequence);
         let name = EventName::new(name);
-        let dispatch = Dispatch { sequence, name, json, replayed: false, oddity: None };
+        let dispatch = Dispatch { sequence, name, json, oddity: None };
         self.intake.dispatch(dispatch).unwrap();
     }
 
@@ -294,7 +294,6 @@ async fn an_event_that_cannot_be_decoded_is_asked_for_again_behind_the_checkpoin
         sequence: Sequence(12),
         name: EventName::new("TYPING_START"),
         json: broken.to_owned(),
-        replayed: true,
         oddity: Some(Oddity::Undecodable),
     };
     rig.intake.dispatch(dispatch).unwrap();
