@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::control::identify::BUCKET_PERIOD;
+use crate::control::identify::ANSWERED_PERIOD;
 use crate::model::{ApplicationId, ShardTotal, UnixMillis, recommended_total};
 use crate::state::{Facts, Gateway, Limits};
 
@@ -149,7 +149,7 @@ pub(super) fn check_budget(
 #[must_use]
 pub fn identify_time(shards: u32, max_concurrency: u32) -> Duration {
     let waves = shards.div_ceil(max_concurrency.max(1));
-    BUCKET_PERIOD * waves.saturating_sub(1)
+    ANSWERED_PERIOD * waves.saturating_sub(1)
 }
 
 fn differs(fixed: Facts, facts: Facts, limits: Limits) -> FactsError {
@@ -259,6 +259,6 @@ mod tests {
     #[test]
     fn identifies_take_a_period_for_every_wave_but_the_first() {
         assert_eq!(identify_time(16, 16), Duration::ZERO);
-        assert_eq!(identify_time(448, 16), BUCKET_PERIOD * 27);
+        assert_eq!(identify_time(448, 16), ANSWERED_PERIOD * 27);
     }
 }

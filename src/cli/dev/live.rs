@@ -77,7 +77,7 @@ fn start_bar(run: &Run, screen: &Term, max_concurrency: u32) -> ProgressBar {
     bar.set_style(style);
     let seconds = identify_time(total, max_concurrency).as_secs_f64();
     bar.set_message(format!(
-        "one IDENTIFY first, then {max_concurrency} every 5.2 s: about {seconds:.0} s"
+        "one IDENTIFY first, then {max_concurrency} every 5 s: about {seconds:.0} s"
     ));
     bar
 }

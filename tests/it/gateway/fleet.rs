@@ -271,7 +271,7 @@ impl Permits for Ledger {
                 let at = buckets.get(&bucket).copied().unwrap_or(now);
                 if at <= now {
                     let expires = now + Duration::from_millis(500);
-                    buckets.insert(bucket, expires + Duration::from_millis(5_200));
+                    buckets.insert(bucket, expires + Duration::from_secs(7));
                     return Ok(Permit { expires, sent: None, answered: None });
                 }
                 drop(buckets);
