@@ -54,6 +54,10 @@ use shard::{End, HANDLER_GRACE, RunningShard};
 /// Between two reports of the shards' progress: what a crash may make Discord send a second time, at most.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 
+/// Reports that a shard asks for before their time are this far apart: next to nothing of what it may be ahead, and
+/// one log entry for all shards that ask meanwhile.
+const EARLY_REPORT_EVERY: Duration = Duration::from_millis(10);
+
 /// What the close of the connections and the last commit may take after the handlers have finished.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
 
@@ -123,6 +127,8 @@ impl Agent {
         let mut reports = interval(REPORT_EVERY);
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let asked = Arc::clone(&self.asked);
+        let mut early = interval(EARLY_REPORT_EVERY);
+        early.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let state = Arc::clone(&states.borrow_and_update());
             self.act(&state);
@@ -132,7 +138,7 @@ impl Agent {
                 Some(ended) = self.tasks.join_next() => self.ended(ended).await,
                 changed = states.changed() => if changed.is_err() { break },
                 _ = reports.tick() => self.report(&state),
-                () = asked.notified() => self.report(&state),
+                () = async { early.tick().await; asked.notified().await } => self.report(&state),
             }
         }
         self.stop().await;

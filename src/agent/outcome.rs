@@ -1,6 +1,6 @@
 //! What became of a shard's events: counted for people and for Prometheus.
 
-use std::{any::Any, collections::HashMap, error::Error, fmt};
+use std::{any::Any, error::Error, fmt};
 
 use metrics::{Counter, counter};
 use twilight_model::gateway::event::EventType;
@@ -61,9 +61,9 @@ pub struct OutcomeTotals {
 #[derive(Debug, Default)]
 pub(crate) struct Outcomes {
     totals: OutcomeTotals,
-    /// A counter's handle costs a look into the registry, so each type's is kept. Types that twilight does not know
-    /// share one, since Discord could send any number of them.
-    by_kind: HashMap<Option<EventType>, Counter>,
+    /// A counter's handle costs a look into the registry, so each type's is kept, at the type's place. Types that
+    /// twilight does not know share the first, since Discord could send any number of them.
+    by_kind: Vec<Option<Counter>>,
 }
 
 impl Outcomes {
@@ -77,9 +77,12 @@ impl Outcomes {
             self.totals.redelivered += 1;
             counter!("apolo_events_redelivered_total").increment(1);
         }
-        self.by_kind
-            .entry(name.kind())
-            .or_insert_with(|| counter!("apolo_events_total", "type" => label(name)))
+        let place = name.kind().map_or(0, |kind| kind as usize + 1);
+        if place >= self.by_kind.len() {
+            self.by_kind.resize_with(place + 1, || None);
+        }
+        self.by_kind[place]
+            .get_or_insert_with(|| counter!("apolo_events_total", "type" => label(name)))
             .increment(1);
     }
 

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 
 use serde::Deserialize;
+use twilight_model::gateway::event::EventType;
 
+use crate::gateway::EventName;
 use crate::model::{GuildId, Sequence};
 
 /// A shard's guilds and their members.
@@ -66,10 +68,16 @@ impl Tally {
     }
 
     /// Whether an event of this name can change the totals, so that others need not be read.
-    pub(crate) fn counts(name: &str) -> bool {
+    pub(crate) const fn counts(name: &EventName) -> bool {
         matches!(
-            name,
-            "READY" | "GUILD_CREATE" | "GUILD_DELETE" | "GUILD_MEMBER_ADD" | "GUILD_MEMBER_REMOVE"
+            name.kind(),
+            Some(
+                EventType::Ready
+                    | EventType::GuildCreate
+                    | EventType::GuildDelete
+                    | EventType::MemberAdd
+                    | EventType::MemberRemove
+            )
         )
     }
 
@@ -207,7 +215,7 @@ mod tests {
     use super::*;
 
     fn observe(tally: &mut Tally, name: &str, data: Value) -> (u32, u64) {
-        assert!(Tally::counts(name));
+        assert!(Tally::counts(&EventName::new(name)));
         let sequence = tally.counted.next();
         let json = json!({"op": 0, "s": sequence, "t": name, "d": data}).to_string();
         tally.observe(name, &json, sequence);

@@ -23,8 +23,8 @@ use super::{
 };
 use crate::model::ShardId;
 
-/// Payloads handled in one go before other tasks get their turn.
-const BURST: usize = 256;
+/// Payloads handled in one go before other tasks get their turn: a fraction of a millisecond.
+const BURST: usize = 64;
 
 /// This part of a heartbeat interval, as a divisor, reading may rest between two acknowledged heartbeats, for a queue
 /// that is full: TCP then holds Discord back, and a burst costs no RESUME. Heartbeats are read and written where

@@ -26,32 +26,42 @@ pub(super) enum Excess {
 }
 
 impl PayloadLimits {
-    /// Checks a payload. Most have fewer brackets than the bound on depth, which is counted many bytes at a time; only
-    /// the others are read character by character.
+    /// Checks a payload. Only one whose brackets, those in strings included, could lie so deep is read character by
+    /// character. Brackets in strings can hide depth from that guess; what gets by meets the limit of whoever parses it.
     pub(super) fn check(self, json: &str) -> Result<(), Excess> {
         if json.len() > self.bytes {
             return Err(Excess::Bytes);
         }
-        if opened(json.as_bytes()) > self.depth && is_deeper(json.as_bytes(), self.depth) {
+        if may_be_deeper(json.as_bytes(), self.depth) && is_deeper(json.as_bytes(), self.depth) {
             return Err(Excess::Depth);
         }
         Ok(())
     }
 }
 
-/// Counts the opening brackets and braces, also those in strings.
-fn opened(json: &[u8]) -> usize {
-    /// Few enough for a sum in one byte, which is what lets the compiler use vector instructions.
+/// Whether brackets and braces are open somewhere by more than `depth`, told to within a chunk, and quickly.
+fn may_be_deeper(json: &[u8], depth: usize) -> bool {
+    /// Few enough for a sum in one byte.
     const CHUNK: usize = 128;
-    /// The one bit between `[` and `{`.
+    /// The one bit between `[` and `{`, and between `]` and `}`.
     const CASE: u8 = b'[' ^ b'{';
 
-    json.chunks(CHUNK)
-        .map(|chunk| {
-            let count: u8 = chunk.iter().map(|byte| u8::from(byte | CASE == b'{')).sum();
-            usize::from(count)
-        })
-        .sum()
+    /// Neither a remainder nor an overflow is looked for within a chunk, or the compiler could use no vectors.
+    fn count(bytes: &[u8], wanted: u8) -> usize {
+        let add = |sum: u8, byte: &u8| sum.wrapping_add(u8::from(byte | CASE == wanted));
+        usize::from(bytes.iter().fold(0, add))
+    }
+
+    let (chunks, rest) = json.as_chunks::<CHUNK>();
+    let mut open = 0_usize;
+    for chunk in chunks {
+        let opened = count(chunk, b'{');
+        if open + opened > depth {
+            return true;
+        }
+        open = (open + opened).saturating_sub(count(chunk, b'}'));
+    }
+    open + count(rest, b'{') > depth
 }
 
 /// Whether objects and arrays lie within each other more than `depth` deep.
@@ -91,8 +101,26 @@ pub(super) struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Finds them by twilight's own scan, so that both see the same, and without reading the content.
+    /// Finds them without reading the content: where Discord puts them, and else by twilight's own scan. Both see the
+    /// same, since twilight's finds the first of each key, and Discord's place is before the content.
     pub(super) fn of(json: &'a str) -> Option<Self> {
+        Self::of_dispatch(json).or_else(|| Self::scan(json))
+    }
+
+    /// The form that Discord gives every dispatch: `{"t":"NAME","s":7,"op":0,"d":…`.
+    fn of_dispatch(json: &'a str) -> Option<Self> {
+        let in_name = |byte: &u8| byte.is_ascii_uppercase() || *byte == b'_';
+        let rest = json.strip_prefix(r#"{"t":""#)?;
+        let (name, rest) = rest.split_at(rest.bytes().take_while(in_name).count());
+        let rest = rest.strip_prefix(r#"","s":"#)?;
+        let (sequence, rest) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
+        if !rest.starts_with(r#","op":0,"d":"#) {
+            return None;
+        }
+        Some(Self { op: 0, sequence: Some(sequence.parse().ok()?), name: Some(name) })
+    }
+
+    fn scan(json: &'a str) -> Option<Self> {
         let (op, sequence, name) = GatewayEventDeserializer::from_json(json)?.into_parts();
         let name = name.and_then(|name| match name {
             std::borrow::Cow::Borrowed(name) => Some(name),
@@ -142,10 +170,44 @@ mod tests {
     }
 
     #[test]
-    fn a_string_cannot_hide_depth_behind_closing_brackets() {
-        let limits = PayloadLimits { bytes: 100_000, depth: 8 };
+    fn depth_is_found_wherever_it_lies() {
+        let limits = PayloadLimits { bytes: 100_000, depth: 200 };
+        let wide = "{},".repeat(500);
 
-        assert_eq!(limits.check(&r#"{"}":"#.repeat(9)), Err(Excess::Depth));
+        for deep in [nested(201), format!("[{wide}{}]", nested(200)), "[".repeat(201)] {
+            assert_eq!(limits.check(&deep), Err(Excess::Depth), "{deep}");
+        }
+        assert_eq!(limits.check(&format!("[{wide}{}]", nested(199))), Ok(()));
+    }
+
+    #[test]
+    fn both_ways_to_the_envelope_of_a_dispatch_agree() {
+        for name in ["READY", "GUILD_MEMBER_ADD", "X"] {
+            for data in ["{}", r#"{"op":9,"t":"OTHER","s":1}"#, "null"] {
+                let json =
+                    format!(r#"{{"t":"{name}","s":18446744073709551615,"op":0,"d":{data}}}"#);
+
+                let envelope = Envelope::of_dispatch(&json).unwrap();
+
+                let expected = Envelope { op: 0, sequence: Some(u64::MAX), name: Some(name) };
+                assert_eq!((envelope, Envelope::scan(&json)), (expected, Some(expected)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_dispatch_in_any_other_form_is_left_to_the_scan() {
+        for json in [
+            r#"{"t":"A\"B","s":1,"op":0,"d":{}}"#,
+            r#"{"t":"AB","s":-1,"op":0,"d":{}}"#,
+            r#"{"t":"AB","s":1,"op":10,"d":{}}"#,
+            r#"{"t":"AB","s":null,"op":0,"d":{}}"#,
+            r#"{"t":null,"s":null,"op":11,"d":null}"#,
+            r#"{"op":0,"t":"AB","s":1,"d":{}}"#,
+            r#"{"t":"AB"#,
+        ] {
+            assert_eq!(Envelope::of_dispatch(json), None, "{json}");
+        }
     }
 
     #[test]

@@ -57,8 +57,9 @@ const WAITING_MAX: usize = 1_024;
 /// A shard of a large bot has some hundred events a second, so a handler may take seconds before others wait for it.
 const AHEAD_MAX: u64 = 2_048;
 
-/// When this much of [`AHEAD_MAX`] is used up, a report is asked for before its time.
-const AHEAD_REPORT: u64 = AHEAD_MAX / 2;
+/// When this much of [`AHEAD_MAX`] is used up, a report is asked for before its time: early enough for a commit on a
+/// busy node to come before the rest is used up too.
+const AHEAD_REPORT: u64 = AHEAD_MAX / 4;
 
 /// Notices that wait for a bot's slow notice handler; then the events wait too.
 const NOTICES_MAX: usize = 256;
@@ -271,7 +272,7 @@ impl Deliverer {
         let sequence = dispatch.sequence;
         self.taken = sequence;
         self.tracker.begin(sequence);
-        if Tally::counts(dispatch.name.as_str()) {
+        if Tally::counts(&dispatch.name) {
             self.tally.observe(dispatch.name.as_str(), &dispatch.json, sequence);
         }
         if let Some(Oddity::Gap { after }) = dispatch.oddity {
