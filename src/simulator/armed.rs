@@ -1,6 +1,9 @@
 //! The faults that wait for their step.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -71,6 +74,19 @@ impl Armed {
             let Fault::Burst { events_per_second } = waiting.injection.fault else { return None };
             Some((events_per_second, waiting.until))
         })
+    }
+
+    /// The names of the dispatches that are withheld from this shard.
+    pub(super) fn withheld(&mut self, shard: u32, now: Instant) -> BTreeSet<String> {
+        self.forget(now);
+        let own = self.faults.iter().filter(|own| own.injection.covers(Some(shard), None));
+        own.filter_map(|waiting| match &waiting.injection.fault {
+            Fault::Withhold { events } => Some(events),
+            _ => None,
+        })
+        .flatten()
+        .cloned()
+        .collect()
     }
 
     /// What is armed.

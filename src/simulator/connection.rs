@@ -76,7 +76,11 @@ async fn accept(
         return refuse(&mut wire, 400).await;
     }
     // Discord's payloads are one frame each.
-    let config = Config::default().frame_size(usize::MAX).flush_threshold(FLUSH_THRESHOLD);
+    let frame_size = match core.strike(Step::Upgrade, None, Some(url)) {
+        Some(Fault::Fragment { bytes }) => bytes.max(1),
+        _ => usize::MAX,
+    };
+    let config = Config::default().frame_size(frame_size).flush_threshold(FLUSH_THRESHOLD);
     let limits = Limits::default().max_payload_len(Some(RECEIVED_MAX));
     let builder = ServerBuilder::new().config(config).limits(limits);
     let upgraded = timeout(UPGRADE_TIMEOUT, builder.accept(wire)).await;

@@ -48,7 +48,7 @@ PATCH  /simulator/settings   change it: {"event_rate":500.0,"recommended_shards"
 
 Kinds: reconnect, invalid_session, close, reset, eof (each with "when": now, accept, before_hello, hello, identify,
 resume), handshake, no_hello, malformed_hello, no_ready, no_resumed, no_heartbeat_ack, ask_heartbeat, stall, trickle, half_open,
-expire, garbage, resume_url, gateway_bot, burst, duplicate, replay_out_of_order, down.
+expire, garbage, fragment, withhold, resume_url, gateway_bot, burst, duplicate, replay_out_of_order, down.
 Limits, all optional: "shards": [ids], "url": "main" or "resume", "times": n, "for_ms": n.
 "#;
 

@@ -1,7 +1,7 @@
 //! What every connection, request and generator shares.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -176,15 +176,30 @@ impl Core {
         burst.unwrap_or_else(|| (self.rate() / f64::from(shard.total.get()), None))
     }
 
-    /// The shard, made where nobody asked for it before.
-    pub(super) fn shard(&self, id: ShardId, total: ShardTotal) -> Arc<Shard> {
-        if let Some(shard) = lock(&self.shards).get(&(total, id)) {
-            return shard.clone();
+    /// The names of the dispatches that are withheld from a shard.
+    pub(super) fn withheld(&self, shard: &Shard, now: Instant) -> BTreeSet<String> {
+        lock(&self.armed).withheld(shard.id.0, now)
+    }
+
+    /// The shard, made where nobody asked for it before. `None` where [`SHARDS_OPEN_MAX`] others are in use.
+    pub(super) fn shard(&self, id: ShardId, total: ShardTotal) -> Option<Arc<Shard>> {
+        {
+            let mut shards = lock(&self.shards);
+            if let Some(shard) = shards.get(&(total, id)) {
+                return Some(shard.clone());
+            }
+            if shards.len() >= SHARDS_OPEN_MAX {
+                // Sessions, generators and whoever is about to begin one hold their shard; the map alone holds the rest.
+                shards.retain(|_, shard| Arc::strong_count(shard) > 1);
+            }
+            if shards.len() >= SHARDS_OPEN_MAX {
+                return None;
+            }
         }
         // Drawing thousands of guilds takes its time, so it happens outside of the lock.
         let options = WorldOptions { seed: self.options.seed, guilds: self.options.guilds, total };
         let shard = Arc::new(Shard::new(id, total, ShardWorld::new(&options, id)));
-        lock(&self.shards).entry((total, id)).or_insert(shard).clone()
+        Some(lock(&self.shards).entry((total, id)).or_insert(shard).clone())
     }
 
     /// Where a session is.
@@ -357,4 +372,29 @@ impl Open {
 /// Locks. What a panicking holder left is still whole: every change is one assignment.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Shards that have sessions at a time: several times what any bot here has, at two totals. A client that asks for more
+/// is told 4010. Shards without a session keep their guilds until the room is needed.
+const SHARDS_OPEN_MAX: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_in_use_are_bounded_and_deserted_ones_make_room() {
+        let options = Options { guilds: 0, ..Options::default() };
+        let core = Core::new(options, SocketAddr::from(([127, 0, 0, 1], 0)));
+        let total = ShardTotal::new(65_536).unwrap();
+        let many: Vec<_> = (0..4_096).map(|id| core.shard(ShardId(id), total).unwrap()).collect();
+
+        let beyond = core.shard(ShardId(4_096), total);
+        let known = core.shard(ShardId(7), total);
+        drop(many);
+        let later = core.shard(ShardId(4_096), total);
+
+        assert!(beyond.is_none() && known.is_some() && later.is_some());
+        assert_eq!(core.all_shards().len(), 2);
+    }
 }

@@ -1,6 +1,6 @@
 //! What can be made to go wrong, and where.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,8 @@ use super::injection::Injection;
 /// | G10 | `invalid_session` with `when: identify` | identify refused: an op 9 storm |
 /// | G11 | `expire` | the sessions are forgotten, their connections cut |
 /// | G12 | `garbage` | see [`Garbage`] |
+/// | G12 | `fragment` | messages come in WebSocket frames of that many bytes |
+/// | R8 | `withhold` | dispatches of these names stop, whatever the intents say |
 /// | G13 | `resume_url` | READY names this URL |
 /// | G14 | `burst` | each shard in scope makes that many events a second |
 /// | G15 | `duplicate` | the last dispatch once more |
@@ -80,7 +82,7 @@ pub enum Fault {
     NoHello,
     /// HELLO without an interval.
     MalformedHello,
-    /// IDENTIFY is never answered. The session exists.
+    /// IDENTIFY is never answered, and no session begins. It is counted all the same.
     NoReady,
     /// RESUME is never answered.
     NoResumed,
@@ -103,6 +105,17 @@ pub enum Fault {
     Garbage {
         /// Which.
         what: Garbage,
+    },
+    /// Messages in WebSocket frames of this many payload bytes, on connections that begin from now on.
+    Fragment {
+        /// At least 1.
+        bytes: usize,
+    },
+    /// Dispatches that do not come, as was seen of Discord for hours (discord-api-docs #8162). They have no sequence,
+    /// so nothing tells the client.
+    Withhold {
+        /// Their names: of events that happen, or `GUILD_CREATE` behind READY.
+        events: BTreeSet<String>,
     },
     /// READY's `resume_gateway_url`.
     ResumeUrl {
@@ -191,6 +204,12 @@ pub enum Garbage {
         /// Dispatches.
         count: u32,
     },
+    /// The next payload comes in so many WebSocket messages. zlib's stream allows it: a payload ends with `00 00 ff ff`.
+    /// With zstd, and without compression, every message is a payload, and so none of these can be read.
+    Split {
+        /// Messages, at least 2; at most one for each byte.
+        messages: usize,
+    },
     /// A dispatch with a valid envelope whose data has the wrong shape; a replay brings it again.
     Undecodable,
     /// A dispatch of a name that no client knows.
@@ -268,7 +287,8 @@ impl Fault {
             Self::ResumeUrl { .. } => Some(Step::Ready),
             Self::GatewayBot { .. } => Some(Step::GatewayBot),
             Self::ReplayOutOfOrder => Some(Step::Replay),
-            Self::Burst { .. } => Some(Step::Generate),
+            Self::Burst { .. } | Self::Withhold { .. } => Some(Step::Generate),
+            Self::Fragment { .. } => Some(Step::Upgrade),
             Self::Down => Some(Step::Down),
             Self::AskHeartbeat
             | Self::Stall
@@ -300,6 +320,8 @@ impl Fault {
             Self::HalfOpen => "half_open",
             Self::Expire => "expire",
             Self::Garbage { .. } => "garbage",
+            Self::Fragment { .. } => "fragment",
+            Self::Withhold { .. } => "withhold",
             Self::ResumeUrl { .. } => "resume_url",
             Self::GatewayBot { .. } => "gateway_bot",
             Self::Burst { .. } => "burst",
@@ -327,6 +349,7 @@ impl When {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Step {
     Accept,
+    Upgrade,
     BeforeHello,
     Hello,
     Identify,
@@ -343,7 +366,12 @@ impl Step {
     pub(super) const fn is_before_the_shard_is_known(self) -> bool {
         matches!(
             self,
-            Self::Accept | Self::BeforeHello | Self::Hello | Self::GatewayBot | Self::Down
+            Self::Accept
+                | Self::Upgrade
+                | Self::BeforeHello
+                | Self::Hello
+                | Self::GatewayBot
+                | Self::Down
         )
     }
 }

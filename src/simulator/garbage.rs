@@ -26,6 +26,7 @@ pub(super) fn into_session(what: &Garbage, attached: &Attached) -> bool {
         | Garbage::InvalidUtf8
         | Garbage::BrokenCompression
         | Garbage::SequenceRewind { .. }
+        | Garbage::Split { .. }
         | Garbage::Omit { .. } => return false,
     }
     true
@@ -52,9 +53,10 @@ pub(super) fn payload(what: &Garbage, sequence: u64) -> Option<Vec<u8>> {
         Garbage::Deep { depth } => Some(dispatch(nested(*depth).into_bytes())),
         Garbage::LoneSurrogate => Some(dispatch(LONE_SURROGATE.as_bytes().to_vec())),
         Garbage::Undecodable | Garbage::UnknownEvent => Some(dispatch(b"[]".to_vec())),
-        Garbage::SequenceJump { .. } | Garbage::SequenceRewind { .. } | Garbage::Omit { .. } => {
-            None
-        }
+        Garbage::SequenceJump { .. }
+        | Garbage::SequenceRewind { .. }
+        | Garbage::Split { .. }
+        | Garbage::Omit { .. } => None,
     }
 }
 

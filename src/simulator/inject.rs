@@ -86,6 +86,8 @@ fn strike(core: &Arc<Core>, injection: &Injection, reach: Reach) {
         | Fault::NoReady
         | Fault::NoResumed
         | Fault::NoHeartbeatAck
+        | Fault::Fragment { .. }
+        | Fault::Withhold { .. }
         | Fault::ResumeUrl { .. }
         | Fault::GatewayBot { .. }
         | Fault::Burst { .. }

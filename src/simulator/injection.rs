@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::fault::{Fault, Garbage, GatewayBot, Step, Url};
+use super::{
+    fault::{Fault, Garbage, GatewayBot, Step, Url},
+    world::EventKind,
+};
 
 /// A fault, and where and how often it strikes. Without limits it strikes everywhere, and until it is cleared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -130,8 +133,22 @@ impl Injection {
         {
             return Err(InjectError::Rate(rate));
         }
-        if self.fault == (Fault::Trickle { bytes_per_second: 0 }) {
-            return Err(InjectError::Never("trickle"));
+        let never = matches!(
+            self.fault,
+            Fault::Trickle { bytes_per_second: 0 }
+                | Fault::Fragment { bytes: 0 }
+                | Fault::Garbage { what: Garbage::Split { messages: 0 | 1 } }
+        );
+        if never {
+            return Err(InjectError::Never(self.fault.name()));
+        }
+        if let Fault::Withhold { events } = &self.fault {
+            let happens = |name: &str| {
+                EventKind::ALL.iter().any(|kind| kind.name() == name && kind.weight() > 0)
+            };
+            if let Some(event) = events.iter().find(|event| !happens(event)) {
+                return Err(InjectError::Event(event.clone()));
+            }
         }
         if let Fault::Garbage {
             what:
@@ -154,7 +171,9 @@ pub enum InjectError {
     #[error("no fault: {0}")]
     Unreadable(String),
     /// It would never strike.
-    #[error("{0} would never strike: times, for_ms and rates must be above 0")]
+    #[error(
+        "{0} would never strike: times, for_ms, rates and sizes must be above 0, and a split above 1"
+    )]
     Never(&'static str),
     /// The step comes before IDENTIFY or RESUME names a shard.
     #[error("{0} strikes before the shard is known: scope it by url, or not at all")]
@@ -173,6 +192,11 @@ pub enum InjectError {
     /// No such rate.
     #[error("{0} events per second are not between 0 and {BURST_MAX}")]
     Rate(f64),
+    /// No such event.
+    #[error(
+        "{0:?} is no event that happens by itself: use Discord's name of one, such as MESSAGE_CREATE"
+    )]
+    Event(String),
     /// Too large to be made.
     #[error("{0} is more than {GARBAGE_MAX}")]
     TooLarge(usize),

@@ -110,7 +110,10 @@ fn admit(line: &Line, identify: &Identify) -> Result<Attached, Refusal> {
     if let Some(fault) = core.strike(Step::Identify, Some(id.0), Some(line.url)) {
         return Err((Answer::of(&fault), format!("fault {}", fault.name())));
     }
-    let shard = core.shard(id, total);
+    let Some(shard) = core.shard(id, total) else {
+        let detail = format!("shard [{id}, {total}] beside too many others");
+        return Err(refuse(core, &Violation::new(Rule::Shard, 4010, detail)));
+    };
     begin(line, &shard, (id, total), intents).map_err(|violation| refuse(core, &violation))
 }
 
@@ -141,7 +144,8 @@ fn begin(
         let bot = bot_id(core.options.seed);
         let ready = payload::ready(&session, bot, world.guild_ids(), &resume_url);
         session.push(Body::Text { name: "READY", data: ready.into() });
-        if intents & Intents::GUILDS.bits() != 0 {
+        let withheld = core.withheld(shard, Instant::now());
+        if intents & Intents::GUILDS.bits() != 0 && !withheld.contains("GUILD_CREATE") {
             world.guild_ids().for_each(|guild| session.push(Body::Guild(guild)));
         }
         sessions.push(Member { session, wake: wake.clone() });
@@ -204,6 +208,9 @@ fn take_up(line: &Line, shard: &Arc<Shard>, resume: &Resume) -> Result<(Attached
         return Err((Answer::InvalidSession(false), "another transport".to_owned()));
     }
     let before = member.session.connection();
+    if before.is_some() && !core.options.resume_takes_over {
+        return Err((Answer::InvalidSession(true), "another connection has it".to_owned()));
+    }
     match member.session.resume(resume.seq, line.id) {
         Ok(count) => {
             let swap_until = if swap { member.session.last() } else { 0 };

@@ -37,6 +37,9 @@ pub struct Options {
     pub buffer: Option<usize>,
     /// Whether a heartbeat's sequence frees what lies up to it. Discord does not document which it does.
     pub trim_at_heartbeat: bool,
+    /// Whether a RESUME takes its session from a connection that is still open, which is then closed. Discord does not
+    /// document it; otherwise the answer is op 9 with `d` true until that connection is gone.
+    pub resume_takes_over: bool,
     /// The path of `resume_gateway_url`, by which the resume URL and the main URL can be told apart.
     pub resume_path: String,
     /// Privileged intents that the application may not use: IDENTIFY with one is closed with 4014.
@@ -61,6 +64,7 @@ impl Default for Options {
             session_timeout: Duration::from_secs(120),
             buffer: None,
             trim_at_heartbeat: false,
+            resume_takes_over: true,
             resume_path: "/resume".to_owned(),
             disallowed_intents: 0,
             shard_multiple: 1,

@@ -1,6 +1,9 @@
 //! One shard: its world, and the sessions that see it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use tokio::{sync::Notify, time::Instant};
 
@@ -94,13 +97,15 @@ impl ShardState {
         }
     }
 
-    /// Lets `count` events happen, and gives them to every session whose intents carry them. Returns the connections
-    /// that can't follow any more.
-    fn happen(&mut self, count: u64, now: UnixMillis) -> Vec<u64> {
+    /// Lets `count` events happen, and gives them to every session whose intents carry them, unless they are withheld.
+    /// Returns the connections that can't follow any more.
+    fn happen(&mut self, count: u64, now: UnixMillis, withheld: &BTreeSet<String>) -> Vec<u64> {
         let intents = self.sessions.iter().fold(0, |all, member| all | member.session.intents);
         for _ in 0..count {
             let event = self.world.next_event_for(intents, now);
-            self.spread(&event);
+            if !withheld.contains(event.name) {
+                self.spread(&event);
+            }
         }
         for member in &self.sessions {
             member.wake.notify_one();
@@ -154,10 +159,11 @@ pub(super) async fn generate(core: Arc<Core>, shard: Arc<Shard>) {
             pace.set_rate(wanted, now);
             rate = wanted;
         }
+        let withheld = core.withheld(&shard, now);
         let mut due = pace.due(now);
         while due > 0 {
             let count = due.min(CHUNK);
-            let overrun = shard.lock().happen(count, UnixMillis::now());
+            let overrun = shard.lock().happen(count, UnixMillis::now(), &withheld);
             core.overrun(&overrun);
             due -= count;
             tokio::task::yield_now().await;

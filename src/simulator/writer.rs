@@ -51,6 +51,8 @@ pub(super) struct Writer {
     text: String,
     /// So many dispatches are lost on the way.
     omit: u32,
+    /// In so many messages the next payload comes, where it is not 1.
+    messages: usize,
 }
 
 type Step = ControlFlow<ConnectionEnd>;
@@ -61,7 +63,15 @@ impl Writer {
         sink: SplitSink<WebSocketStream<Wire>, Message>,
         encoder: Encoder,
     ) -> Self {
-        Self { connection, sink, encoder, attached: None, text: String::new(), omit: 0 }
+        Self {
+            connection,
+            sink,
+            encoder,
+            attached: None,
+            text: String::new(),
+            omit: 0,
+            messages: 1,
+        }
     }
 
     /// Writes until the connection ends, and says how.
@@ -157,6 +167,7 @@ impl Writer {
         let newest = self.newest_sent();
         match what {
             Garbage::Omit { count } => self.omit = self.omit.saturating_add(*count),
+            Garbage::Split { messages } => self.messages = *messages,
             Garbage::BrokenCompression if self.encoder.is_compressed() => {
                 self.send(Message::binary(garbage::NOISE)).await?;
             }
@@ -195,7 +206,22 @@ impl Writer {
 
     async fn write(&mut self, payload: &[u8]) -> io::Result<()> {
         let message = self.encoder.encode(payload)?;
-        self.send(message).await
+        match std::mem::replace(&mut self.messages, 1) {
+            1 => self.send(message).await,
+            messages => self.send_split(&message, messages).await,
+        }
+    }
+
+    async fn send_split(&mut self, message: &Message, messages: usize) -> io::Result<()> {
+        let bytes = message.as_payload();
+        let messages = messages.min(bytes.len()).max(1);
+        let text = message.is_text();
+        for nth in 0..messages {
+            let part =
+                bytes[bytes.len() * nth / messages..bytes.len() * (nth + 1) / messages].to_vec();
+            self.send(if text { Message::text(part) } else { Message::binary(part) }).await?;
+        }
+        Ok(())
     }
 
     async fn send(&mut self, message: Message) -> io::Result<()> {

@@ -51,6 +51,14 @@ async fn g12_payloads_without_bounds_are_passed_over_and_reported() {
 }
 
 #[tokio::test]
+async fn g12_a_payload_in_parts_is_fetched_again() {
+    let fleet =
+        all_survive(vec![Garbage::Split { messages: 3 }, Garbage::Split { messages: 1_000 }]).await;
+
+    assert_eq!(fleet.reported(), 0);
+}
+
+#[tokio::test]
 async fn g12_a_hole_for_good_is_reported() {
     let fleet = all_survive(vec![Garbage::SequenceJump { by: 1_000 }]).await;
 

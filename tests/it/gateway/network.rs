@@ -132,6 +132,22 @@ async fn g12_a_hole_that_discord_can_fill_is_filled() {
 }
 
 #[tokio::test]
+async fn g12_messages_in_many_frames_are_put_together() {
+    all_resume_through(vec![(Fault::Fragment { bytes: 7 }, 2)]).await;
+}
+
+#[tokio::test]
+async fn r8_dispatches_that_discord_withholds_are_no_fault() {
+    let fleet = Fleet::start(2).await;
+
+    fleet.survives(Fault::Withhold { events: ["MESSAGE_CREATE".to_owned()].into() }).await;
+
+    let truth = fleet.settle().await;
+    assert_eq!((truth.connections_opened, truth.identifies.len()), (2, 2));
+    assert_eq!((fleet.reported(), fleet.sum(|account| account.lost.len())), (0, 0));
+}
+
+#[tokio::test]
 async fn g15_a_replay_out_of_order_is_put_in_order() {
     all_resume_through(vec![(Fault::ReplayOutOfOrder, 2)]).await;
 }

@@ -154,6 +154,15 @@ impl Client {
         }
     }
 
+    /// The next payloads' sequences, this many.
+    pub(crate) async fn sequences_through(&mut self, count: usize) -> Vec<u64> {
+        let mut sequences = Vec::new();
+        while sequences.len() < count {
+            sequences.push(self.json().await["s"].as_u64().unwrap_or(0));
+        }
+        sequences
+    }
+
     /// Reads up to the close frame, or the end.
     pub(crate) async fn ended(&mut self) -> Came {
         loop {

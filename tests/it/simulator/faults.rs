@@ -6,7 +6,11 @@ use apolo::simulator::{
     Fault, Garbage, InjectError, Injection, Scenario, SessionEnd, Simulator, Url, When,
 };
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::Instant,
+};
 
 use super::client::{Came, Client, heartbeat, identify, resume, start, until};
 
@@ -317,6 +321,76 @@ async fn a_compressed_connection_gets_a_bomb_or_a_broken_stream() {
 }
 
 #[tokio::test]
+async fn a_payload_comes_in_several_messages() {
+    let simulator = start(|_| {}).await;
+    for query in ["v=10", "v=10&compress=zlib-stream", "v=10&compress=zstd-stream"] {
+        let mut client = Client::dial_with(&simulator.gateway_url(), query).await.unwrap();
+        client.json().await;
+
+        simulator.inject(Fault::Garbage { what: Garbage::Split { messages: 3 } }).unwrap();
+        simulator.inject(Fault::AskHeartbeat).unwrap();
+        let mut bytes = Vec::new();
+        for _ in 0..3 {
+            match client.next().await {
+                Came::Garbage(part) => bytes.extend(part),
+                Came::Json(whole) => bytes.extend(whole.to_string().into_bytes()),
+                end @ (Came::Closed(_) | Came::Gone) => panic!("{end:?}"),
+            }
+        }
+        client.send(heartbeat(0)).await;
+
+        let payload: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(payload["op"], 1, "{query}");
+        assert_eq!(client.json().await["op"], 11, "{query}: the next one is whole");
+    }
+}
+
+#[tokio::test]
+async fn messages_come_in_frames_of_the_size_that_is_told() {
+    let simulator = start(|_| {}).await;
+    simulator.inject(Fault::Fragment { bytes: 5 }.times(2)).unwrap();
+    let mut socket = TcpStream::connect(simulator.addr()).await.unwrap();
+    let upgrade = "GET /?v=10 HTTP/1.1\r\nHost: simulator\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    socket.write_all(upgrade.as_bytes()).await.unwrap();
+
+    let mut came = Vec::new();
+    let frames = loop {
+        came.push(socket.read_u8().await.unwrap());
+        let head = came.windows(4).position(|part| part == b"\r\n\r\n");
+        if let Some(head) = head.filter(|head| came.len() >= head + 4 + 14) {
+            break came.split_off(head + 4);
+        }
+    };
+    let (_client, ready) = Client::ready(&simulator, 0, 1).await;
+
+    // Text that goes on, five bytes; then a continuation that goes on.
+    assert_eq!((&frames[..2], &frames[7..9]), (&[0x01, 5][..], &[0x00, 5][..]));
+    assert_eq!(ready["shard"], json!([0, 1]), "a client puts it together");
+}
+
+#[tokio::test]
+async fn withheld_dispatches_stop_without_a_hole_and_come_back() {
+    let simulator = start(|options| options.event_rate = 500.0).await;
+    let events = ["MESSAGE_CREATE", "GUILD_CREATE"].map(str::to_owned).into();
+    simulator.inject(Fault::Withhold { events }.on([0])).unwrap();
+
+    let (mut client, _) = Client::ready(&simulator, 0, 1).await;
+    let mut last = 1;
+    for _ in 0..100 {
+        let payload = client.json().await;
+        let name = payload["t"].as_str().unwrap();
+        assert!(!["MESSAGE_CREATE", "GUILD_CREATE"].contains(&name));
+        last += 1;
+        assert_eq!(payload["s"], last);
+    }
+    simulator.clear_faults();
+
+    client.sequences_until("MESSAGE_CREATE").await;
+}
+
+#[tokio::test]
 async fn omitted_dispatches_come_back_with_a_resume() {
     let simulator = start(|_| {}).await;
     let (mut client, session, _) = settled(&simulator).await;
@@ -398,6 +472,12 @@ async fn a_fault_that_could_not_strike_as_it_says_is_refused() {
     assert_eq!(refused(Fault::Duplicate.times(3)), InjectError::ActsOnce("duplicate"));
     let reserved = Fault::Close { code: Some(1006), when: When::Now };
     assert_eq!(refused(reserved.into()), InjectError::CloseCode(1006));
+    for event in ["MESSAGE_CREAT", "READY"] {
+        let unknown = Fault::Withhold { events: [event.to_owned()].into() };
+        assert_eq!(refused(unknown.into()), InjectError::Event(event.to_owned()));
+    }
+    let whole = Fault::Garbage { what: Garbage::Split { messages: 1 } };
+    assert_eq!(refused(whole.into()), InjectError::Never("garbage"));
 }
 
 #[tokio::test]

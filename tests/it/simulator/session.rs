@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use apolo::simulator::{ConnectionEnd, SessionEnd};
-use serde_json::json;
+use apolo::simulator::{ConnectionEnd, SessionEnd, world::EventKind};
+use serde_json::{Value, json};
 
 use super::client::{Came, Client, heartbeat, identify, resume, start, until};
 
@@ -164,6 +164,75 @@ async fn sessions_of_one_shard_coexist_and_each_gets_its_events() {
     }
 
     assert_eq!((simulator.truth().connected(1), simulator.truth().connected(2)), (1, 1));
+}
+
+#[tokio::test]
+async fn sessions_of_the_same_shard_live_side_by_side() {
+    let simulator = start(|_| {}).await;
+    let (mut first, one) = Client::ready(&simulator, 0, 1).await;
+    // The limits are changed, so the bucket need not be waited for.
+    let settings = format!("http://{}/simulator/settings", simulator.addr());
+    let change = json!({ "max_concurrency": 16 });
+    reqwest::Client::new().patch(settings).json(&change).send().await.unwrap();
+    let (mut second, two) = Client::ready(&simulator, 0, 1).await;
+    for client in [&mut first, &mut second] {
+        client.sequences_through(20).await;
+    }
+
+    simulator.set_event_rate(200.0);
+    let mut told = Vec::new();
+    for client in [&mut first, &mut second] {
+        let payload = client.json().await;
+        told.push((payload["s"].clone(), payload["t"].clone(), payload["d"].clone()));
+    }
+    let both = simulator.truth().connected(1);
+    first.close(1000).await;
+    let alone = until(&simulator, |truth| truth.connected(1) == 1).await;
+
+    assert_ne!(one["session_id"], two["session_id"]);
+    assert_eq!(both, 2);
+    assert_eq!(told[0], told[1], "both are told of the same event");
+    let end = |ready: &Value| alone.session(ready["session_id"].as_str().unwrap()).unwrap().end;
+    assert_eq!((end(&one), end(&two)), (Some(SessionEnd::ClosedByClient), None));
+    second.sequences_until("MESSAGE_CREATE").await;
+    assert!(simulator.truth().broken.is_empty());
+}
+
+#[tokio::test]
+async fn only_what_an_intent_carries_comes_and_content_only_with_its_own() {
+    let simulator = start(|options| options.event_rate = 1_000.0).await;
+    // The helper's intents are GUILDS and GUILD_MESSAGES.
+    let intents = 513;
+    let (mut client, _) = Client::ready(&simulator, 0, 1).await;
+
+    for _ in 0..300 {
+        let payload = client.json().await;
+        let carried = |kind: &EventKind| payload["t"] == kind.name() && kind.reaches(intents);
+        assert!(EventKind::ALL.iter().any(carried), "{payload}");
+        if payload["t"] == "MESSAGE_CREATE" {
+            assert_eq!(payload["d"]["content"], "");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_resume_waits_for_the_open_connection_where_that_is_asked_for() {
+    let simulator = start(|options| options.resume_takes_over = false).await;
+    let (mut old, ready) = Client::ready(&simulator, 0, 1).await;
+    let session = ready["session_id"].as_str().unwrap();
+    old.sequences_through(20).await;
+
+    let mut early = Client::resume(&simulator.gateway_url(), session, 21).await;
+    let refused = early.json().await;
+    old.send(heartbeat(21)).await;
+    let still_there = old.json().await;
+    drop(old);
+    until(&simulator, |truth| truth.connected(1) == 0).await;
+    let mut late = Client::resume(&simulator.gateway_url(), session, 21).await;
+
+    assert_eq!((&refused["op"], &refused["d"]), (&json!(9), &json!(true)));
+    assert_eq!(still_there["op"], 11);
+    assert_eq!(late.json().await["t"], "RESUMED");
 }
 
 #[tokio::test]
