@@ -28,7 +28,7 @@ pub(super) const FILE: &str = "identity";
 const MAGIC: [u8; 8] = *b"apolo-id";
 
 /// A slot's size, in bytes: one sector, which disks write whole.
-const SLOT_BYTES: usize = 512;
+pub(super) const SLOT_BYTES: usize = 512;
 
 /// The distance between the slots, in bytes: one block, so that no write touches both.
 const SLOT_DISTANCE: u64 = 4096;
@@ -120,7 +120,8 @@ impl IdentityFile {
     }
 }
 
-fn encode(identity: &Identity, sequence: u64) -> [u8; SLOT_BYTES] {
+/// A slot of the file.
+pub(super) fn encode(identity: &Identity, sequence: u64) -> [u8; SLOT_BYTES] {
     let body = postcard::to_stdvec(&(sequence, identity)).expect("our types serialize");
     let mut slot = [0; SLOT_BYTES];
     let length = u16::try_from(body.len()).expect("a vote has at most Vote::BYTES_MAX bytes");
@@ -151,7 +152,8 @@ impl Found {
     }
 }
 
-fn decode_slot(slot: Option<&[u8]>) -> Found {
+/// What a slot holds.
+pub(super) fn decode_slot(slot: Option<&[u8]>) -> Found {
     let Some(slot) = slot.and_then(|slot| <&[u8; SLOT_BYTES]>::try_from(slot).ok()) else {
         return Found::Unreadable;
     };

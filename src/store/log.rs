@@ -175,9 +175,7 @@ impl Log {
 
     fn fact<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, Damage> {
         let value = self.facts.get(name).map_err(|error| Damage::Unreadable(error.to_string()))?;
-        let Some(value) = value else { return Ok(None) };
-        let bytes = frame::open_fact(name.as_bytes(), &value).ok_or(Damage::Fact(name))?;
-        postcard::from_bytes(bytes).map(Some).map_err(|_| Damage::Fact(name))
+        value.map(|value| decode_fact(name, &value)).transpose()
     }
 
     /// Notes a small fact.
@@ -186,8 +184,7 @@ impl Log {
         name: &'static str,
         fact: &impl Serialize,
     ) -> Result<(), DatabaseError> {
-        let bytes = postcard::to_stdvec(fact).expect("our types serialize");
-        self.facts.insert(name, frame::seal_fact(name.as_bytes(), &bytes))?;
+        self.facts.insert(name, encode_fact(name, fact))?;
         Ok(())
     }
 
@@ -230,4 +227,19 @@ impl Log {
             Barrier::FlushOnly => Ok(()),
         }
     }
+}
+
+/// A fact's value in its tree.
+pub(super) fn encode_fact(name: &'static str, fact: &impl Serialize) -> Vec<u8> {
+    let bytes = postcard::to_stdvec(fact).expect("our types serialize");
+    frame::seal_fact(name.as_bytes(), &bytes)
+}
+
+/// The fact in a value.
+pub(super) fn decode_fact<T: DeserializeOwned>(
+    name: &'static str,
+    value: &[u8],
+) -> Result<T, Damage> {
+    let bytes = frame::open_fact(name.as_bytes(), value).ok_or(Damage::Fact(name))?;
+    postcard::from_bytes(bytes).map_err(|_| Damage::Fact(name))
 }

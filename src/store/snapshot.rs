@@ -42,6 +42,11 @@ pub(super) enum Found {
 
 /// Stores `snapshot` in place of the one before, and returns once it is durable.
 pub(super) fn save(directory: &Path, snapshot: &Snapshot) -> io::Result<()> {
+    sync::replace(&directory.join(FILE), &[&head(snapshot)?, &snapshot.state])
+}
+
+/// What stands before the state in the file.
+pub(super) fn head(snapshot: &Snapshot) -> io::Result<Vec<u8>> {
     let header = Header {
         last: snapshot.last,
         meta: snapshot.meta.clone(),
@@ -56,7 +61,7 @@ pub(super) fn save(directory: &Path, snapshot: &Snapshot) -> io::Result<()> {
     head.extend_from_slice(&length.to_le_bytes());
     head.extend_from_slice(&sum(VERSION, &header).to_le_bytes());
     head.extend_from_slice(&header);
-    sync::replace(&directory.join(FILE), &[&head, &snapshot.state])
+    Ok(head)
 }
 
 /// Reads the snapshot.
@@ -68,7 +73,8 @@ pub(super) fn load(directory: &Path) -> io::Result<Found> {
     }
 }
 
-fn decode(bytes: &[u8]) -> Found {
+/// What a file holds.
+pub(super) fn decode(bytes: &[u8]) -> Found {
     let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else { return Found::Unreadable };
     let version = u16::from_le_bytes([head[8], head[9]]);
     let length = u32::from_le_bytes([head[10], head[11], head[12], head[13]]);

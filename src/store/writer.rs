@@ -142,15 +142,22 @@ impl Writer {
     /// The mark first, then the oldest entries: whatever a power cut leaves of it can be finished.
     fn purge(&mut self, to: Position) -> Result<(), WriteError> {
         // Raft repeats a purge after a restart; the mark of the first one holds the chain, which is gone from the log.
-        if self.purged.is_some_and(|purged| purged.position.index >= to.index) {
-            return Ok(());
+        if let Some(purged) = self.purged
+            && purged.position.index >= to.index
+        {
+            let other = purged.position.index == to.index && purged.position.term != to.term;
+            return if other { Err(invalid(OTHER_ENTRY)) } else { Ok(()) };
         }
-        let kept = self.chains.split_off(&(to.index + 1));
-        let dropped = std::mem::replace(&mut self.chains, kept);
-        let chain = match dropped.get(&to.index) {
+        let (last, _) = self.end();
+        let chain = match self.chains.get(&to.index) {
             Some((term, chain)) if *term == to.term => *chain,
-            _ => frame::seed(to),
+            Some(_) => return Err(invalid(OTHER_ENTRY)),
+            // Raft truncates what an installed snapshot contradicts before it purges, so the log ends before `to`, and
+            // the snapshot takes its place. Terms never fall.
+            None if last.is_none_or(|last| last.term <= to.term) => frame::seed(to),
+            None => return Err(invalid(OTHER_ENTRY)),
         };
+        self.chains = self.chains.split_off(&(to.index + 1));
         let purged = Purged { position: to, chain };
         self.purged = Some(purged);
         self.log.note("purged", &purged).map_err(|error| failed("purge", error))?;
@@ -221,6 +228,9 @@ fn gather(first: Job, queue: &Receiver<Job>) -> Vec<Job> {
     }
     group
 }
+
+/// What is wrong with a purge that the log contradicts: a chain that began there would vouch for what never was.
+const OTHER_ENTRY: &str = "purge up to an entry that is not the log's";
 
 fn failed(what: &'static str, error: DatabaseError) -> WriteError {
     WriteError::io(what, error.into())

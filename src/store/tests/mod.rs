@@ -1,6 +1,7 @@
 //! The store as its users see it: on real files.
 
 mod damage;
+mod golden;
 mod twins;
 
 use std::{
@@ -149,6 +150,53 @@ fn a_purge_that_is_repeated_changes_nothing() {
     let recovered = start(top.path()).recovered;
     assert_eq!(recovered.purged, Some(Position { term: 1, index: 9 }));
     assert_eq!(recovered.records, records(1, 10..20));
+}
+
+#[test]
+fn a_purge_that_the_log_contradicts_is_refused_and_changes_nothing() {
+    for (purged, to) in [(None, (2, 5)), (None, (1, 10)), (Some(5), (2, 5)), (None, (3, 6))] {
+        let top = tempfile::tempdir().unwrap();
+        let first = start(top.path());
+        write(&first.store, Write::Append(records(1, 0..6))).unwrap();
+        write(&first.store, Write::Append(records(2, 6..10))).unwrap();
+        first.store.save_snapshot(&snapshot(20)).unwrap();
+        if let Some(index) = purged {
+            write(&first.store, Write::Purge(Position { term: 1, index })).unwrap();
+        }
+
+        let (term, index) = to;
+        write(&first.store, Write::Purge(Position { term, index })).unwrap();
+        let later = write(&first.store, Write::Vote(vote(3)));
+        drop(first);
+        let second = start(top.path());
+
+        assert!(matches!(later, Err(WriteError::Io { .. })), "{to:?}: the first error is final");
+        assert_eq!(second.repairs, [], "{to:?}");
+        assert_eq!(second.recovered.purged.map(|at| at.index), purged, "{to:?}");
+        let all = [records(1, 0..6), records(2, 6..10)].concat();
+        let from = purged.map_or(0, |index| index as usize + 1);
+        assert_eq!(second.recovered.records, all[from..], "{to:?}");
+    }
+}
+
+#[test]
+fn an_installed_snapshot_takes_the_place_of_a_log_that_ends_before_it() {
+    for held in [0..0, 0..6] {
+        let top = tempfile::tempdir().unwrap();
+        let first = start(top.path());
+        write(&first.store, Write::Append(records(1, held))).unwrap();
+        let last = Some(Position { term: 2, index: 20 });
+        first.store.save_snapshot(&Snapshot { last, ..snapshot(20) }).unwrap();
+
+        write(&first.store, Write::Purge(Position { term: 2, index: 20 })).unwrap();
+        write(&first.store, Write::Append(records(2, 21..23))).unwrap();
+        drop(first);
+        let second = start(top.path());
+
+        assert_eq!(second.repairs, []);
+        assert_eq!(second.recovered.purged, last);
+        assert_eq!(second.recovered.records, records(2, 21..23));
+    }
 }
 
 #[test]
