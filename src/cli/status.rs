@@ -107,6 +107,7 @@ mod tests {
             health: Some(health),
             leader: None,
             store_failure: None,
+            write_under_way_ms: None,
             draining: false,
             halted: None,
             identifies: Some(Limits {

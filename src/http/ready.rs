@@ -41,8 +41,9 @@ pub fn readiness(view: &View) -> Readiness {
             Some(name) => format!("{name} leads"),
             None => "no leader is known: too few nodes reach each other".to_owned(),
         }),
-        condition("store", view.store_failure.is_none(), || {
-            view.store_failure.clone().unwrap_or_else(|| "takes writes".to_owned())
+        condition("store", view.store_failure.is_none() && view.stall().is_none(), || {
+            let fault = view.store_failure.clone().or_else(|| view.stall());
+            fault.unwrap_or_else(|| "takes writes".to_owned())
         }),
         condition("draining", !view.draining, || {
             let words = if view.draining { "hands its shards off and will stop" } else { "runs" };
@@ -167,6 +168,8 @@ mod tests {
         leaderless.leader = None;
         let mut broken = view(1);
         broken.store_failure = Some("no space left on device".to_owned());
+        let mut hung = view(1);
+        hung.write_under_way_ms = Some(17_400);
         let mut draining = view(1);
         draining.draining = true;
         let mut halted = view(1);
@@ -177,6 +180,7 @@ mod tests {
 
         assert_eq!(failing(&leaderless).len(), 1);
         assert_eq!(failing(&broken), ["store: no space left on device"]);
+        assert_eq!(failing(&hung), ["store: the disk has not answered a write for 17 s"]);
         assert_eq!(failing(&draining), ["draining: hands its shards off and will stop"]);
         assert_eq!(failing(&halted), ["halt: shard 0 was closed with 4004. Put the token right."]);
         assert_eq!(failing(&early), ["shards: the number of shards is not known yet"]);

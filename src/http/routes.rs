@@ -26,7 +26,7 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const INDEX: &str = "apolo
-/health               200 while the process lives; the system's health
+/health               200 while the process lives and its disk answers; the system's health
 /ready                200 or 503; every condition and whether it holds
 /metrics              Prometheus
 /api/v1/status        everything that this node sees
@@ -71,8 +71,13 @@ async fn bound_time(request: Request, next: Next) -> Response {
     }
 }
 
+/// 503 asks whoever watches to start the process again, so it is said only where that may help: a process that waits
+/// for its disk looks alive in every other way.
 async fn health(State(shared): State<Shared>) -> Response {
-    Json(HealthBody::from(shared.source.view())).into_response()
+    let body = HealthBody::from(shared.source.view());
+    let hangs = body.stall.is_some();
+    let code = if hangs { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (code, Json(body)).into_response()
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {

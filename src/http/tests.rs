@@ -92,6 +92,24 @@ async fn health_answers_while_the_process_lives_even_if_it_is_not_ready() {
 }
 
 #[tokio::test]
+async fn health_turns_red_where_the_disk_does_not_answer() {
+    let running = start(None).await;
+    let health_after = async |span_ms| {
+        running.source.view.lock().unwrap().write_under_way_ms = span_ms;
+        running.json("/health").await
+    };
+
+    let (busy, body) = health_after(Some(14_999)).await;
+    let (hung, why) = health_after(Some(15_000)).await;
+    let (back, _) = health_after(None).await;
+
+    assert_eq!((busy, &body["stall"]), (StatusCode::OK, &Value::Null));
+    assert_eq!(hung, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(why["stall"], "the disk has not answered a write for 15 s");
+    assert_eq!(back, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn ready_metrics_and_the_table_are_served() {
     let running = start(None).await;
 

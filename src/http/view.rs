@@ -1,9 +1,15 @@
 //! What there is to see of a node, as plain data. Its JSON is the API's.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Sequence, SessionNumber, ShardId, ShardStatus, SystemHealth};
 use crate::state::Limits;
+
+/// A disk that has not answered a write for this long hangs. Three proposals in a row have failed by then, and storage
+/// that fails over or works off a backlog takes less.
+pub(super) const STALL_MAX: Duration = Duration::from_secs(15);
 
 /// How things stand, as one node sees them.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -17,6 +23,9 @@ pub struct View {
     pub leader: Option<String>,
     /// Why the store takes no more writes, where it doesn't.
     pub store_failure: Option<String>,
+    /// How long the disk has taken over the write that is under way, in milliseconds.
+    #[serde(default)]
+    pub write_under_way_ms: Option<u64>,
     /// The node hands its shards off and will stop.
     pub draining: bool,
     /// Identifies are halted.
@@ -25,6 +34,15 @@ pub struct View {
     pub identifies: Option<Limits>,
     /// Every shard, in order.
     pub shards: Vec<ShardRow>,
+}
+
+impl View {
+    /// What to say of a disk that does not answer, where it has not for [`STALL_MAX`].
+    pub(super) fn stall(&self) -> Option<String> {
+        let taken = Duration::from_millis(self.write_under_way_ms?);
+        (taken >= STALL_MAX)
+            .then(|| format!("the disk has not answered a write for {} s", taken.as_secs()))
+    }
 }
 
 /// A node.
@@ -172,12 +190,16 @@ pub struct HealthBody {
     pub draining: bool,
     /// Identifies are halted.
     pub halted: Option<Halt>,
+    /// The disk hangs: what is wrong, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall: Option<String>,
 }
 
 impl From<View> for HealthBody {
     fn from(view: View) -> Self {
+        let stall = view.stall();
         let View { health, node, draining, halted, .. } = view;
-        Self { health, node, draining, halted }
+        Self { health, node, draining, halted, stall }
     }
 }
 
@@ -218,6 +240,7 @@ pub(super) mod tests {
             }),
             leader: Some("apolo-0".to_owned()),
             store_failure: None,
+            write_under_way_ms: Some(3),
             draining: false,
             halted: None,
             identifies: None,

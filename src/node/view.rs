@@ -57,6 +57,7 @@ impl Source for NodeView {
             health: state.health(),
             leader: self.raft.is_leader().then(|| self.name.clone()),
             store_failure: self.raft.failure().map(|failure| failure.to_string()),
+            write_under_way_ms: self.raft.write_under_way().map(millis),
             draining: self.draining.is_cancelled(),
             halted: state.ledger().halted().map(halt),
             identifies: state.ledger().limits(),

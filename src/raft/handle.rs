@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     model::NodeId,
     state::{Command, Outcome, State, encode_command},
-    store::{Backend, Recovered},
+    store::{Backend, Pulse, Recovered},
 };
 
 use super::{
@@ -118,6 +118,7 @@ pub struct Handle {
     states: watch::Receiver<Arc<State>>,
     leadership: watch::Receiver<Leadership>,
     failure: watch::Receiver<Option<RaftFailure>>,
+    pulse: Pulse,
 }
 
 impl fmt::Debug for Handle {
@@ -151,6 +152,7 @@ impl Handle {
             states,
             leadership: leadership.subscribe(),
             failure: failure.subscribe(),
+            pulse: store.pulse(),
             raft,
         };
         // It ends with Raft's core, whose metrics it watches.
@@ -254,6 +256,12 @@ impl Handle {
     #[must_use]
     pub fn failure(&self) -> Option<RaftFailure> {
         self.failure.borrow().clone()
+    }
+
+    /// How long the disk has taken over the write that is under way, where one is.
+    #[must_use]
+    pub fn write_under_way(&self) -> Option<Duration> {
+        self.pulse.under_way()
     }
 
     /// Waits until Raft has failed or was shut down. The process must end then: nothing is durable any more.

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     model::{BootEpoch, ClusterId, LogIndex, NodeId},
     state::{Command, Outcome},
-    store::{self, Backend, Memory, Opened, Recovered, WriteError},
+    store::{self, Backend, Barrier, Hold, Memory, Opened, Recovered, WriteError},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -239,6 +239,36 @@ async fn a_snapshot_takes_the_purged_logs_place() {
     assert_eq!(state.cluster(), Some(cluster));
     assert_eq!(state.nodes()[&NodeId(1)].boot, BootEpoch(6250));
     assert!(state.applied() > LogIndex(6250));
+}
+
+#[tokio::test]
+async fn a_stalled_disk_commits_nothing_and_raft_goes_on_afterwards() {
+    let top = tempfile::tempdir().unwrap();
+    let hold = Hold::leak();
+    let options = store::Options { barrier: Barrier::Held(hold), ..store::Options::default() };
+    let Opened { store, identity, recovered, .. } = store::open(top.path(), &options).unwrap();
+    let handle = start(identity.node, Arc::new(store), recovered).await;
+    form(&handle).await;
+
+    hold.hold();
+    // It is given up after 5 s, for so long the disk does not answer.
+    let stalled = handle.propose(start_node(7)).await;
+    let during = (handle.states().borrow().nodes().clone(), handle.write_under_way());
+    hold.release();
+
+    assert!(matches!(stalled, Err(ProposeError::Unknown { .. })), "{stalled:?}");
+    assert!(during.0.is_empty(), "{:?}", during.0);
+    assert!(during.1.is_some_and(|span| span >= Duration::from_secs(4)), "{:?}", during.1);
+    let mut states = handle.states();
+    let late = states.wait_for(|state| state.nodes().contains_key(&NodeId(1)));
+    timeout(PATIENCE, late).await.expect("what was under way is committed").unwrap();
+    until_leading(&handle).await;
+    assert_eq!(handle.propose(start_node(8)).await, Ok(Outcome::Applied));
+    handle.shutdown().await;
+    drop((handle, states));
+    let again = start_on(top.path()).await;
+    until_leading(&again).await;
+    assert_eq!(again.states().borrow().nodes()[&NodeId(1)].boot, BootEpoch(8));
 }
 
 #[tokio::test]

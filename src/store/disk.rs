@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Backend, Done, Identity, Position, Snapshot, Write, WriteError,
+    Backend, Done, Identity, Position, Pulse, Snapshot, Write, WriteError,
     identity::IdentityFile,
     log::{Log, Purged},
     snapshot,
@@ -30,6 +30,7 @@ pub struct Disk {
     queue: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
     failure: watch::Sender<Option<WriteError>>,
+    pulse: Pulse,
     /// Held, not read: the file's life is the lock's.
     _lock: File,
 }
@@ -56,8 +57,9 @@ impl Disk {
             .into_iter()
             .map(|(position, chain)| (position.index, (position.term, chain)))
             .collect();
-        let writer = Writer { log, file, identity, chains, purged, failure: failure.clone() };
-        let panicked = failure.clone();
+        let (panicked, failed, pulse) = (failure.clone(), failure.clone(), Pulse::default());
+        let writer =
+            Writer { log, file, identity, chains, purged, failure: failed, pulse: pulse.clone() };
         let thread = thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             // sled panics where it finds its files damaged. Whoever waits learns it from the queue's end.
             if catch_unwind(AssertUnwindSafe(|| writer.run(&jobs))).is_err() {
@@ -74,6 +76,7 @@ impl Disk {
             queue: Some(queue),
             thread: Some(thread),
             failure,
+            pulse,
             _lock: lock,
         })
     }
@@ -116,6 +119,10 @@ impl Backend for Disk {
 
     fn failure(&self) -> watch::Receiver<Option<WriteError>> {
         self.failure.subscribe()
+    }
+
+    fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 }
 

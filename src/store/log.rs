@@ -114,6 +114,9 @@ pub enum Barrier {
     /// sled's `flush` alone, which a power cut undoes (sled#1452). Loses acknowledged writes: it exists for the proof
     /// that the power-loss tests would notice.
     FlushOnly,
+    /// `Synced`, once a test lets it go.
+    #[cfg(test)]
+    Held(&'static super::Hold),
 }
 
 /// The open database.
@@ -225,6 +228,11 @@ impl Log {
         match self.barrier {
             Barrier::Synced => self.file.sync_data().map_err(DatabaseError::Io),
             Barrier::FlushOnly => Ok(()),
+            #[cfg(test)]
+            Barrier::Held(hold) => {
+                hold.pass();
+                self.file.sync_data().map_err(DatabaseError::Io)
+            }
         }
     }
 }

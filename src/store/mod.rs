@@ -26,6 +26,7 @@ mod identity;
 mod log;
 mod memory;
 mod open;
+mod pulse;
 mod quarantine;
 mod snapshot;
 mod sync;
@@ -40,5 +41,8 @@ pub use identity::Identity;
 pub use log::Barrier;
 pub use memory::Memory;
 pub use open::{Opened, Options, Repair, open};
+pub use pulse::Pulse;
 pub use quarantine::Tombstone;
+#[cfg(test)]
+pub(crate) use tests::hold::Hold;
 pub use write::{Backend, Done, Position, Record, Recovered, Snapshot, Vote, Write};

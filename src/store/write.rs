@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::model::ClusterId;
 
-use super::WriteError;
+use super::{Pulse, WriteError};
 
 /// Where an entry stands in the log: entries of a later term supersede those of an earlier one.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -138,4 +138,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// The first error, once there is one. A node must stop then.
     fn failure(&self) -> watch::Receiver<Option<WriteError>>;
+
+    /// How long the write that is under way takes. Nothing is ever under way where no disk can hang.
+    fn pulse(&self) -> Pulse {
+        Pulse::default()
+    }
 }

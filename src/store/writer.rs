@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tracing::error;
 
 use super::{
-    Done, Identity, Position, Record, Vote, Write, WriteError,
+    Done, Identity, Position, Pulse, Record, Vote, Write, WriteError,
     frame::{self, Linked, RECORD_BYTES_MAX},
     identity::IdentityFile,
     log::{BARRIER_BYTES, DatabaseError, Log, Purged},
@@ -34,13 +34,16 @@ pub(super) struct Writer {
     pub(super) chains: BTreeMap<u64, (u64, u32)>,
     pub(super) purged: Option<Purged>,
     pub(super) failure: watch::Sender<Option<WriteError>>,
+    pub(super) pulse: Pulse,
 }
 
 impl Writer {
     /// Writes until the queue is closed and empty.
     pub(super) fn run(mut self, queue: &Receiver<Job>) {
         while let Ok(first) = queue.recv() {
+            self.pulse.begin();
             self.commit(gather(first, queue));
+            self.pulse.end();
         }
     }
 

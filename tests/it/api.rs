@@ -51,6 +51,7 @@ impl Source for Fake {
             health: Some(health),
             leader: Some("apolo-0".to_owned()),
             store_failure: None,
+            write_under_way_ms: None,
             draining: false,
             halted: Some(halt()),
             identifies: None,

@@ -2,6 +2,8 @@
 
 mod damage;
 mod golden;
+pub(crate) mod hold;
+mod stall;
 mod twins;
 
 use std::{
