@@ -35,6 +35,10 @@ const PROPOSE_WITHIN: Duration = Duration::from_secs(5);
 /// The longest command, in bytes: what replicates within a heartbeat's time.
 const COMMAND_BYTES_MAX: usize = 128 * 1024;
 
+/// So many bytes are appended between two snapshots, in bytes: 16,000 entries as they are, and 128 of the longest.
+/// Beside them the log keeps the last thousand entries before the snapshot for peers that lag.
+const SNAPSHOT_BYTES: u64 = 16 * 1024 * 1024;
+
 /// What Raft runs as and on.
 #[derive(Debug)]
 pub struct Options {
@@ -138,6 +142,7 @@ impl Handle {
         let Options { node, store, recovered } = options;
         let log = Log::new(store.clone(), &recovered).map_err(io::Error::from)?;
         let machine = Machine::new(store.clone(), &recovered)?;
+        let appended = log.appended();
         drop(recovered);
         let states = machine.states();
         let config = config().map_err(|error| StartError::Raft(error.to_string()))?;
@@ -155,6 +160,7 @@ impl Handle {
             pulse: store.pulse(),
             raft,
         };
+        tokio::spawn(bound_log(handle.raft.clone(), appended, handle.failure.clone()));
         // It ends with Raft's core, whose metrics it watches.
         tokio::spawn(observe(handle.raft.metrics(), store.failure(), leadership, failure));
         if handle.is_sole_voter().await? {
@@ -287,6 +293,26 @@ impl Handle {
     pub async fn shutdown(&self) {
         // It reports only that the core had panicked, and `fatal` has told that.
         let _joined = self.raft.shutdown().await;
+    }
+}
+
+/// Asks for a snapshot whenever so much was appended that a restart, or a peer that needs all of it, would feel it. The
+/// policy counts entries alone, and 5,000 of the longest have 640 MiB.
+async fn bound_log(
+    raft: Raft<Types, Machine>,
+    appended: watch::Sender<u64>,
+    mut failure: watch::Receiver<Option<RaftFailure>>,
+) {
+    let mut seen = appended.subscribe();
+    loop {
+        tokio::select! {
+            _ = failure.wait_for(Option::is_some) => return,
+            full = seen.wait_for(|bytes| *bytes >= SNAPSHOT_BYTES) => if full.is_err() { return },
+        }
+        appended.send_replace(0);
+        if raft.trigger().snapshot().await.is_err() {
+            return;
+        }
     }
 }
 

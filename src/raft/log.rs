@@ -13,7 +13,7 @@ use openraft::{
     LogState, OptionalSend, RaftLogReader,
     storage::{IOFlushed, RaftLogStorage},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::store::{Backend, Recovered, Write};
 
@@ -27,6 +27,8 @@ use super::{
 pub(super) struct Log {
     store: Arc<dyn Backend>,
     tail: Arc<Mutex<Tail>>,
+    /// Bytes that were appended since somebody last set this to 0.
+    appended: watch::Sender<u64>,
 }
 
 /// Everything that is not purged. The snapshot policy bounds it.
@@ -51,7 +53,18 @@ impl Log {
             committed: recovered.committed.map(log_id),
             vote: recovered.vote.as_ref().map(decode_vote).transpose()?,
         };
-        Ok(Self { store, tail: Arc::new(Mutex::new(tail)) })
+        let snapshot = recovered.snapshot.as_ref().and_then(|snapshot| snapshot.last);
+        let behind = recovered
+            .records
+            .iter()
+            .filter(|it| snapshot.is_none_or(|at| it.position.index > at.index));
+        let appended = watch::Sender::new(behind.map(|record| record.bytes.len() as u64).sum());
+        Ok(Self { store, tail: Arc::new(Mutex::new(tail)), appended })
+    }
+
+    /// Bytes that were appended since the last snapshot, or since whoever counts them set this to 0.
+    pub(super) fn appended(&self) -> watch::Sender<u64> {
+        self.appended.clone()
     }
 
     fn tail(&self) -> MutexGuard<'_, Tail> {
@@ -136,6 +149,8 @@ impl RaftLogStorage<Types> for Log {
                 tail.entries.insert(entry.log_id.index, entry);
             }
         }
+        let bytes: u64 = records.iter().map(|record| record.bytes.len() as u64).sum();
+        self.appended.send_modify(|appended| *appended += bytes);
         self.store.submit(
             Write::Append(records),
             Box::new(|result| flushed.io_completed(result.map_err(io::Error::from))),

@@ -242,6 +242,24 @@ async fn a_snapshot_takes_the_purged_logs_place() {
 }
 
 #[tokio::test]
+async fn a_log_of_long_entries_is_cut_by_a_snapshot_before_it_has_many() {
+    let memory = Memory::default();
+    let handle = start_in(&memory).await;
+    form(&handle).await;
+
+    for boot in 1..=140 {
+        let name = "x".repeat(120 * 1024);
+        let command = Command::StartNode { node: NodeId(1), name, boot: BootEpoch(boot) };
+        handle.propose(command).await.unwrap();
+    }
+
+    let snapshotted = handle.raft_for_tests().wait(Some(PATIENCE));
+    let seen = snapshotted.metrics(|metrics| metrics.snapshot.is_some(), "a snapshot").await;
+    assert!(seen.unwrap().last_log_index < Some(200));
+    assert!(memory.recovered().snapshot.is_some());
+}
+
+#[tokio::test]
 async fn a_stalled_disk_commits_nothing_and_raft_goes_on_afterwards() {
     let top = tempfile::tempdir().unwrap();
     let hold = Hold::leak();
