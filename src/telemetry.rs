@@ -2,7 +2,7 @@
 //!
 //! It starts what `tracing` and `metrics` write into; what is written is everybody else's business.
 
-use std::{any::Any, backtrace::Backtrace, fmt, panic, thread};
+use std::{backtrace::Backtrace, fmt, panic, thread};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use thiserror::Error;
@@ -10,6 +10,7 @@ use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 use crate::config::{Config, LogFormat};
+use crate::model::panic_text;
 
 /// Crates whose INFO tells of their own insides: one level less, unless the operator names them.
 const QUIET: &[(&str, &str)] = &[("openraft", "warn"), ("sled", "warn")];
@@ -78,16 +79,9 @@ fn log_panics() {
             place = panic.location().map(tracing::field::display),
             backtrace = %Backtrace::capture(),
             "panicked: {}",
-            words(panic.payload()),
+            panic_text(panic.payload()),
         );
     }));
-}
-
-/// What a panic said.
-#[must_use]
-pub fn words(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
 }
 
 /// What this process counts, in Prometheus' text form.
@@ -202,12 +196,5 @@ mod tests {
         assert!(text.contains("apolo_test_total 3"), "{text}");
         assert!(text.contains("apolo_test_seconds_bucket{le=\"0.025\"} 1"), "{text}");
         assert_eq!(Metrics::start().unwrap_err(), AlreadyStarted("metrics"));
-    }
-
-    #[test]
-    fn a_panics_words_are_found_whatever_their_type() {
-        assert_eq!(words(&"plain"), "plain");
-        assert_eq!(words(&"owned".to_owned()), "owned");
-        assert_eq!(words(&7), "(no text)");
     }
 }

@@ -6,6 +6,7 @@ use metrics::{Counter, counter};
 use twilight_model::gateway::event::EventType;
 
 use crate::gateway::EventName;
+use crate::model::panic_text;
 
 /// Why a handler failed.
 #[derive(Debug)]
@@ -20,11 +21,7 @@ impl Failure {
     }
 
     pub(crate) fn panic(panic: &(dyn Any + Send)) -> Self {
-        let text = panic
-            .downcast_ref::<&str>()
-            .map(ToString::to_string)
-            .or_else(|| panic.downcast_ref::<String>().cloned());
-        Self::Panic(text.unwrap_or_else(|| "of an unprintable kind".to_owned()))
+        Self::Panic(panic_text(panic).to_owned())
     }
 
     const fn kind(&self) -> &'static str {

@@ -73,7 +73,6 @@ impl Core {
         let after = self.sequencer.last();
         self.sequencer = Sequencer::default();
         self.board.session(None);
-        metrics::counter!("apolo_gateway_sessions_lost_total").increment(1);
         tracing::warn!(session = %session.number, %after, %reason, "session lost");
         let received = after.max(self.board.received.sequence());
         self.feed.mark(Item::SessionLost { session: session.number, after, received, reason });

@@ -5,6 +5,7 @@
 mod epoch;
 mod health;
 mod id;
+mod panic;
 mod secret;
 mod session;
 mod sharding;
@@ -13,6 +14,7 @@ mod time;
 pub use epoch::Epoch;
 pub use health::{HealthStatus, ShardHealth, ShardStatus, SystemHealth, system_health};
 pub use id::{ApplicationId, BootEpoch, ClusterId, GuildId, LogIndex, NodeId};
+pub(crate) use panic::panic_text;
 pub use secret::Token;
 pub use session::{Checkpoint, Sequence, Session, SessionId, SessionNumber};
 pub use sharding::{

@@ -13,7 +13,7 @@ use std::{
 use rand::random_range;
 use tracing::{error, warn};
 
-use crate::model::{ClusterId, NodeId, UnixMillis};
+use crate::model::{ClusterId, NodeId, UnixMillis, panic_text};
 
 use super::{
     Damage, Disk, Identity, OpenError, Recovered, Snapshot, Tombstone, ballast,
@@ -293,7 +293,8 @@ fn open_within(
         .name("store-open".to_owned())
         .spawn(move || {
             let opened = catch_unwind(|| open_when_free(&sled, barrier)).unwrap_or_else(|panic| {
-                Err(DatabaseError::Damaged(Damage::Database(words(panic.as_ref()))))
+                let said = format!("it panicked: {}", panic_text(panic.as_ref()));
+                Err(DatabaseError::Damaged(Damage::Database(said)))
             });
             // Whoever asked may have given up; then the log is dropped here.
             let _unheard = answer.send(opened);
@@ -312,12 +313,6 @@ fn open_when_free(sled: &Path, barrier: Barrier) -> Result<(Log, Scan), Database
         }
     }
     Err(DatabaseError::Busy)
-}
-
-fn words(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .map_or_else(|| "it panicked".to_owned(), |text| format!("it panicked: {text}"))
 }
 
 /// Brings the disk to what was judged, counts this start, and makes both durable.
