@@ -64,11 +64,6 @@ impl Rig {
         Self::with(bot, 1, 10, Arc::default())
     }
 
-    /// The same, but what comes was never anybody else's to deliver.
-    fn fresh(bot: impl FnOnce(ClosureBot) -> ClosureBot) -> Self {
-        Self::with(bot, 0, 10, Arc::default())
-    }
-
     fn with(
         bot: impl FnOnce(ClosureBot) -> ClosureBot,
         session: u64,
@@ -110,6 +105,32 @@ impl Rig {
         let stop = CancellationToken::new();
         let task = tokio::spawn(Deliverer::new(start).run(feed, stop.clone(), GRACE));
         Self { intake, control, progress, log, fence, stop, notices, committed, reports, task }
+    }
+
+    /// A deliverer as [`Rig::new`]'s, whose handler tells what it got.
+    fn telling() -> (Self, Inbox) {
+        Self::telling_with(|bot| bot, 1, 10, Arc::default())
+    }
+
+    /// The same, but what comes was never anybody else's to deliver.
+    fn telling_fresh() -> (Self, Inbox) {
+        Self::telling_with(|bot| bot, 0, 10, Arc::default())
+    }
+
+    fn telling_with(
+        adjust: impl FnOnce(ClosureBot) -> ClosureBot,
+        session: u64,
+        handled: u64,
+        log: Arc<FakeLog>,
+    ) -> (Self, Inbox) {
+        let (told, inbox) = mpsc::unbounded_channel();
+        let telling = |bot| {
+            adjust(bot).on_event(move |context, _| {
+                let _ = told.send((context.sequence().0, context.redelivered()));
+                async {}
+            })
+        };
+        (Self::with(telling, session, handled, log), Inbox(inbox))
     }
 
     fn event(&self, sequence: u64, guild: u64) {
@@ -175,18 +196,17 @@ impl Rig {
     }
 }
 
-/// A handler that tells what it got, and the receiving end.
-fn telling(bot: ClosureBot) -> (ClosureBot, mpsc::UnboundedReceiver<(u64, bool)>) {
-    let (told, got) = mpsc::unbounded_channel();
-    let bot = bot.on_event(move |context, _| {
-        let _ = told.send((context.sequence().0, context.redelivered()));
-        async {}
-    });
-    (bot, got)
-}
+/// What a telling handler got: sequences, and whether they were marked as redelivered.
+struct Inbox(mpsc::UnboundedReceiver<(u64, bool)>);
 
-async fn got(inbox: &mut mpsc::UnboundedReceiver<(u64, bool)>) -> (u64, bool) {
-    timeout(DEADLINE, inbox.recv()).await.expect("an event comes").expect("open")
+impl Inbox {
+    async fn next(&mut self) -> (u64, bool) {
+        timeout(DEADLINE, self.0.recv()).await.expect("an event comes").expect("open")
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 #[tokio::test]
@@ -243,18 +263,7 @@ async fn a_panic_or_an_error_costs_its_event_and_nothing_else() {
 async fn a_session_is_durable_before_its_first_event_is_delivered() {
     let log = Arc::new(FakeLog::default());
     log.held.store(true, Ordering::SeqCst);
-    let mut inbox = None;
-    let rig = Rig::with(
-        |bot| {
-            let (bot, got) = telling(bot);
-            inbox = Some(got);
-            bot
-        },
-        0,
-        0,
-        Arc::clone(&log),
-    );
-    let mut inbox = inbox.unwrap();
+    let (rig, mut inbox) = Rig::telling_with(|bot| bot, 0, 0, Arc::clone(&log));
     let id = SessionId("s".into());
     let session = Session { number: SessionNumber(1), id, resume_url: String::new() };
 
@@ -263,29 +272,23 @@ async fn a_session_is_durable_before_its_first_event_is_delivered() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    assert!(inbox.try_recv().is_err(), "delivered before the commit");
+    assert!(inbox.is_empty(), "delivered before the commit");
     log.held.store(false, Ordering::SeqCst);
     log.released.notify_one();
 
-    assert_eq!(got(&mut inbox).await, (1, false));
+    assert_eq!(inbox.next().await, (1, false));
     assert_eq!(*rig.log.sessions.lock().unwrap(), ["start 1"]);
 }
 
 #[tokio::test]
 async fn an_event_that_cannot_be_decoded_is_asked_for_again_behind_the_checkpoint() {
-    let mut inbox = None;
-    let rig = Rig::fresh(|bot| {
-        let (bot, got) = telling(bot);
-        inbox = Some(got);
-        bot
-    });
-    let mut inbox = inbox.unwrap();
+    let (rig, mut inbox) = Rig::telling_fresh();
     let broken = r#"{"op":0,"s":12,"t":"TYPING_START","d":{"guild_id":[]}}"#;
 
     rig.event(11, 1);
     rig.raw(12, "TYPING_START", broken.to_owned());
     rig.event(13, 1);
-    assert_eq!(got(&mut inbox).await, (11, false));
+    assert_eq!(inbox.next().await, (11, false));
     let asked = timeout(DEADLINE, rig.control.asked()).await.expect("a rewind is asked for");
     assert_eq!((asked.after, asked.undecodable), (Sequence(11), Some(Sequence(12))));
 
@@ -299,40 +302,28 @@ async fn an_event_that_cannot_be_decoded_is_asked_for_again_behind_the_checkpoin
     rig.intake.dispatch(dispatch).unwrap();
     rig.event(13, 1);
 
-    assert_eq!(got(&mut inbox).await.0, 12, "handed over raw the second time");
-    assert_eq!(got(&mut inbox).await, (13, false), "never delivered before");
+    assert_eq!(inbox.next().await.0, 12, "handed over raw the second time");
+    assert_eq!(inbox.next().await, (13, false), "never delivered before");
     rig.handled_reaches(13).await;
 }
 
 #[tokio::test]
 async fn what_was_delivered_before_a_rewind_says_so_when_it_comes_again() {
-    let mut inbox = None;
-    let rig = Rig::fresh(|bot| {
-        let (bot, got) = telling(bot);
-        inbox = Some(got);
-        bot
-    });
-    let mut inbox = inbox.unwrap();
+    let (rig, mut inbox) = Rig::telling_fresh();
     rig.event(11, 1);
-    assert_eq!(got(&mut inbox).await, (11, false));
+    assert_eq!(inbox.next().await, (11, false));
 
     rig.intake.mark(Item::Rewound { session: SessionNumber(0), after: Sequence(10) });
     rig.event(11, 1);
     rig.event(12, 1);
 
-    assert_eq!(got(&mut inbox).await, (11, true));
-    assert_eq!(got(&mut inbox).await, (12, false));
+    assert_eq!(inbox.next().await, (11, true));
+    assert_eq!(inbox.next().await, (12, false));
 }
 
 #[tokio::test]
 async fn a_restarted_process_marks_what_its_predecessor_may_have_delivered() {
-    let mut inbox = None;
-    let rig = Rig::new(|bot| {
-        let (bot, got) = telling(bot);
-        inbox = Some(got);
-        bot
-    });
-    let mut inbox = inbox.unwrap();
+    let (rig, mut inbox) = Rig::telling();
     let last = 10 + AHEAD_MAX + BATCH as u64;
 
     rig.event(11, 1);
@@ -340,51 +331,40 @@ async fn a_restarted_process_marks_what_its_predecessor_may_have_delivered() {
     rig.event(last, 1);
     rig.event(last + 1, 1);
 
-    assert_eq!(got(&mut inbox).await, (11, true));
-    assert_eq!(got(&mut inbox).await, (last, true));
-    assert_eq!(got(&mut inbox).await, (last + 1, false), "no predecessor was that far ahead");
+    assert_eq!(inbox.next().await, (11, true));
+    assert_eq!(inbox.next().await, (last, true));
+    assert_eq!(inbox.next().await, (last + 1, false), "no predecessor was that far ahead");
 }
 
 #[tokio::test]
 async fn delivery_waits_when_it_is_too_far_ahead_of_the_committed_checkpoint() {
-    let mut inbox = None;
-    let rig = Rig::new(|bot| {
-        let (bot, got) = telling(bot);
-        inbox = Some(got);
-        bot
-    });
-    let mut inbox = inbox.unwrap();
+    let (rig, mut inbox) = Rig::telling();
     let most = AHEAD_MAX + BATCH as u64;
 
     (11..3_511).for_each(|sequence| rig.event(sequence, 1));
     for _ in 0..5_000 {
         tokio::task::yield_now().await;
     }
-    assert!((AHEAD_MAX..=most).contains(&(inbox.len() as u64)), "{}", inbox.len());
+    let ahead = inbox.0.len() as u64;
+    assert!((AHEAD_MAX..=most).contains(&ahead), "{ahead}");
     timeout(DEADLINE, rig.reports.notified()).await.expect("a report is asked for");
     rig.commit(2_000);
 
     for sequence in 11..=3_000 {
-        assert_eq!(got(&mut inbox).await.0, sequence);
+        assert_eq!(inbox.next().await.0, sequence);
     }
 }
 
 #[tokio::test]
 async fn nothing_is_delivered_once_the_fence_is_down() {
-    let mut inbox = None;
-    let rig = Rig::new(|bot| {
-        let (bot, got) = telling(bot);
-        inbox = Some(got);
-        bot
-    });
-    let mut inbox = inbox.unwrap();
+    let (rig, inbox) = Rig::telling();
 
     rig.fence.take_down();
     rig.event(11, 1);
 
     let ended = timeout(DEADLINE, rig.task).await.expect("it ends").expect("no panic");
     assert_eq!(ended, Err(Fenced));
-    assert!(inbox.try_recv().is_err());
+    assert!(inbox.is_empty());
 }
 
 #[tokio::test]
@@ -429,15 +409,11 @@ async fn a_lost_session_is_told_with_its_range() {
 
 #[tokio::test]
 async fn an_unwanted_event_counts_as_handled() {
-    let mut inbox = None;
-    let rig = Rig::new(|bot| {
-        let (bot, got) = telling(bot.events(EventTypeFlags::MESSAGE_CREATE));
-        inbox = Some(got);
-        bot
-    });
+    let wanted = EventTypeFlags::MESSAGE_CREATE;
+    let (rig, inbox) = Rig::telling_with(|bot| bot.events(wanted), 1, 10, Arc::default());
 
     rig.event(11, 1);
 
     rig.handled_reaches(11).await;
-    assert!(inbox.unwrap().try_recv().is_err());
+    assert!(inbox.is_empty());
 }
