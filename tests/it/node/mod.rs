@@ -1,5 +1,7 @@
 //! A whole node against the simulator: start, stop, start again, and what must be refused.
 
+mod halt;
+
 use std::{
     path::Path,
     sync::{
@@ -10,11 +12,11 @@ use std::{
 };
 
 use apolo::{
-    Node, NodeError, Notice, ShardId, ShardTotal, Token,
+    Node, NodeError, ShardId, ShardTotal, Token,
     bot::ClosureBot,
     config::Config,
     node::Options,
-    simulator::{self, Fault, Simulator, When},
+    simulator::{self, Simulator},
 };
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
@@ -121,30 +123,6 @@ async fn a_handler_that_sleeps_stops_no_heartbeat_and_no_other_shard() {
     assert!(truth.connections.iter().all(|connection| connection.end.is_none()));
     assert!(truth.broken.is_empty(), "{:?}", truth.broken);
     drop(node);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_fatal_close_code_costs_one_attempt_and_waits_for_the_operator() {
-    let discord = discord(4).await;
-    discord
-        .inject(Fault::Close { code: Some(4004), when: When::Identify })
-        .expect("it can be injected");
-    let directory = TempDir::new().expect("a directory");
-    let (told, mut dead) = tokio::sync::mpsc::unbounded_channel();
-    let bot = ClosureBot::default().on_notice(move |context, notice| {
-        if matches!(notice, Notice::ShardDead { .. }) {
-            let _ = told.send(context.shard());
-        }
-        async {}
-    });
-
-    let node = start(&discord, directory.path(), bot).await.expect("it starts");
-    let first = timeout(DEADLINE, dead.recv()).await.expect("it is told").expect("open");
-    until("the halt is known", || node.state().ledger().halted().is_some()).await;
-
-    assert_eq!(node.state().ledger().halted().map(|halted| halted.shard), Some(first));
-    assert_eq!(node.state().ledger().granted(), 1, "the first IDENTIFY goes alone");
-    node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
