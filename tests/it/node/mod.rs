@@ -1,5 +1,6 @@
 //! A whole node against the simulator: start, stop, start again, and what must be refused.
 
+mod behind;
 mod halt;
 
 use std::{
