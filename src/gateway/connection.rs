@@ -240,9 +240,12 @@ impl<'a> Connection<'a> {
             leave = granted(waiting) => Happening::Leave(leave),
             () = feed.low(), if behind => Happening::CaughtUp,
             () = feed.low(), if pause.is_some() => Happening::Room,
-            command = around.outbox.next(), if may_send => Happening::Command(command),
             () = sleep_until(deadline) => Happening::Tick,
             pumped = poll_fn(|cx| self.pump(cx, around.stop)), if pause.is_none() => Happening::Pumped(pumped),
+            // Behind the pump, which sends the command before this one and counts it against the limit.
+            command = around.outbox.next(), if may_send && pause.is_none() => {
+                Happening::Command(command)
+            }
         };
         if pause.is_some() {
             self.paused += now.elapsed();

@@ -1,6 +1,13 @@
 //! The supervisor against a gateway that is told what to do.
 
-use std::time::Duration;
+mod commands;
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Wake},
+    time::Duration,
+};
 
 use super::{
     script::{Gateway, Granted, Received, Running, within},
@@ -469,20 +476,6 @@ async fn the_bot_can_go_back_in_its_session() {
 }
 
 #[tokio::test]
-async fn commands_are_sent_while_connected_and_refused_otherwise() {
-    let gateway = Gateway::start().await;
-    let mut shard = Running::start(gateway.options());
-    let presence = r#"{"op":3,"d":{}}"#;
-
-    assert_eq!(shard.handles.commands.try_send(presence.into()), Err(SendError::Disconnected));
-    let mut peer = gateway.ready("first").await;
-    shard.phase(|phase| phase == Phase::Connected).await;
-    shard.handles.commands.try_send(presence.into()).unwrap();
-
-    peer.expect(3).await;
-}
-
-#[tokio::test]
 async fn draining_closes_with_4000_and_a_fence_says_nothing() {
     let gateway = Gateway::start().await;
     let shard = Running::start(gateway.options());
@@ -495,6 +488,48 @@ async fn draining_closes_with_4000_and_a_fence_says_nothing() {
     let mut peer = gateway.ready("second").await;
     shard.stop.fence();
     assert_eq!(peer.expect_close().await, None);
+    assert_eq!(shard.exit().await, Exit::Stopped);
+}
+
+/// Fences when the supervisor wakes it.
+struct FenceWhenWoken(Stop);
+
+impl Wake for FenceWhenWoken {
+    fn wake(self: Arc<Self>) {
+        self.0.fence();
+    }
+}
+
+#[tokio::test]
+async fn a_fence_that_falls_amid_a_burst_leaves_the_rest_of_it_unread() {
+    let gateway = Gateway::start().await;
+    let mut shard = Running::start(gateway.options());
+    let mut peer = gateway.ready("first").await;
+    shard.phase(|phase| phase == Phase::Connected).await;
+    while shard.handles.feed.try_recv().is_some() {}
+    // What is put into the queue wakes its reader at once, within the poll that read it from the socket.
+    let waker = Arc::new(FenceWhenWoken(shard.stop.clone())).into();
+    let waiting = pin!(shard.handles.feed.recv()).poll(&mut Context::from_waker(&waker));
+    assert!(waiting.is_pending());
+
+    for sequence in 2..=4 {
+        peer.dispatch(sequence, "TYPING_START").await;
+    }
+    let fenced = async {
+        // Nothing is received before: the queue would wake its new reader instead.
+        while !shard.stop.is_fenced() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the fence", fenced).await;
+    let mut sequences = Vec::new();
+    while let Some(item) = within("the end", shard.handles.feed.recv()).await {
+        if let Item::Dispatch(dispatch) = item {
+            sequences.push(dispatch.sequence.0);
+        }
+    }
+
+    assert_eq!(sequences, [2]);
     assert_eq!(shard.exit().await, Exit::Stopped);
 }
 
