@@ -197,4 +197,32 @@ mod tests {
         assert!(text.contains("apolo_test_seconds_bucket{le=\"0.025\"} 1"), "{text}");
         assert_eq!(Metrics::start().unwrap_err(), AlreadyStarted("metrics"));
     }
+
+    /// A process has one hook, so one test sees it from both sides.
+    #[test]
+    fn a_panic_is_one_line_or_the_previous_hooks_where_logs_are_off() {
+        let unheard = Arc::new(Mutex::new(Vec::new()));
+        let heard_by = Arc::clone(&unheard);
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| match panic_text(panic.payload()) {
+            text @ ("the log is on" | "the log is off") => {
+                heard_by.lock().unwrap().push(text.to_owned());
+            }
+            _ => previous(panic),
+        }));
+        log_panics();
+
+        let config = Config { log_format: LogFormat::Json, ..Config::default() };
+        let text = written(&config, || {
+            let caught = panic::catch_unwind(|| panic!("the log is on"));
+            assert!(caught.is_err());
+        });
+        let caught = panic::catch_unwind(|| panic!("the log is off"));
+
+        assert!(caught.is_err());
+        let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
+        assert_eq!(line["message"], "panicked: the log is on");
+        assert!(line["place"].as_str().is_some_and(|at| at.contains("telemetry.rs:")), "{line}");
+        assert_eq!(*unheard.lock().unwrap(), ["the log is off"]);
+    }
 }

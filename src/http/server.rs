@@ -9,6 +9,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixStream},
     sync::Semaphore,
 };
@@ -126,7 +127,10 @@ impl Listener {
     }
 }
 
-async fn serve(stream: Either<TcpStream, UnixStream>, routes: Router, stop: CancellationToken) {
+async fn serve<S>(stream: S, routes: Router, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME_MAX)
@@ -146,4 +150,89 @@ async fn serve(stream: Either<TcpStream, UnixStream>, routes: Router, stop: Canc
 
 async fn unless<F: Future>(stop: &CancellationToken, work: F) -> Option<F::Output> {
     stop.run_until_cancelled(work).await
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::{BoxFuture, pending};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        task::JoinHandle,
+        time::{Instant, timeout},
+    };
+
+    use super::*;
+    use crate::http::{Unhalted, View, view};
+
+    /// Longer than any bound, on a clock that nobody waits for.
+    const FOR_EVER: Duration = Duration::from_secs(3_600);
+
+    /// A node whose cluster never agrees to anything.
+    #[derive(Debug)]
+    struct Stuck;
+
+    impl Source for Stuck {
+        fn view(&self) -> View {
+            view::tests::view(448)
+        }
+
+        fn metrics(&self) -> String {
+            String::new()
+        }
+
+        fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {
+            Box::pin(pending())
+        }
+    }
+
+    /// A connection over a pipe, and its end.
+    fn connect() -> (DuplexStream, JoinHandle<()>) {
+        let (near, far) = duplex(1_024);
+        let routes = routes::router(Arc::new(Stuck), None).layer(Extension(Way::Socket));
+        (near, tokio::spawn(serve(far, routes, CancellationToken::new())))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_an_answer_is_given_up_after_10_s() {
+        let (mut stream, _served) = connect();
+        let began = Instant::now();
+
+        let request = b"POST /api/v1/unhalt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        timeout(FOR_EVER, stream.read_to_string(&mut answer)).await.expect("it ends").unwrap();
+
+        assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+        assert_eq!(began.elapsed().as_secs(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_does_not_read_its_answer_is_let_go_after_a_minute() {
+        let (mut stream, served) = connect();
+        let began = Instant::now();
+
+        stream.write_all(b"GET /api/v1/shards HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        timeout(FOR_EVER, served).await.expect("it ends").unwrap();
+
+        assert_eq!(began.elapsed(), CONNECTION_TIME_MAX + GRACE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_keeps_asking_is_let_go_after_a_minute() {
+        let (mut stream, served) = connect();
+        let began = Instant::now();
+
+        let asking = async {
+            let mut answer = [0; 1_024];
+            while stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.is_ok()
+                && stream.read(&mut answer).await.is_ok_and(|count| count > 0)
+            {
+                tokio::time::sleep(HEADER_TIME_MAX - Duration::from_secs(1)).await;
+            }
+        };
+        timeout(FOR_EVER, asking).await.expect("it ends");
+        timeout(FOR_EVER, served).await.expect("it ends").unwrap();
+
+        assert!((60..=64).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    }
 }

@@ -1,7 +1,10 @@
 //! The deliverer's promises, with a queue that the test fills and a bot that the test holds.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -365,6 +368,28 @@ async fn nothing_is_delivered_once_the_fence_is_down() {
     let ended = timeout(DEADLINE, rig.task).await.expect("it ends").expect("no panic");
     assert_eq!(ended, Err(Fenced));
     assert!(inbox.is_empty());
+}
+
+#[tokio::test]
+async fn a_fence_that_falls_between_two_events_keeps_the_second_back() {
+    let (told, mut got) = mpsc::unbounded_channel();
+    let fence = Arc::new(OnceLock::<Fence>::new());
+    let falls = Arc::clone(&fence);
+    let rig = Rig::new(|bot| {
+        bot.on_event(move |context, _| {
+            falls.get().expect("it is set before the first event").take_down();
+            let _ = told.send(context.sequence().0);
+            async {}
+        })
+    });
+    fence.set(rig.fence.clone()).expect("it is set once");
+
+    rig.event(11, 1);
+    rig.event(12, 1);
+
+    let ended = timeout(DEADLINE, rig.task).await.expect("it ends").expect("no panic");
+    assert_eq!(ended, Err(Fenced));
+    assert_eq!((got.try_recv().ok(), got.try_recv().ok()), (Some(11), None));
 }
 
 #[tokio::test]
