@@ -1,6 +1,5 @@
-use super::ended;
+use super::{ended, progress};
 use apolo_chaos::kills::{KillOptions, kills};
-use indicatif::{ProgressBar, ProgressStyle};
 use std::{env, process::ExitCode, time::Duration};
 
 /// `kill -9` under load, and what survived.
@@ -35,10 +34,7 @@ pub(super) async fn run(arguments: &Arguments) -> ExitCode {
         Ok(program) => program,
         Err(error) => return ended(Err(error)),
     };
-    let bar = ProgressBar::new(arguments.rounds).with_style(
-        ProgressStyle::with_template("{bar:40} {pos}/{len} kills, {eta} left")
-            .expect("it is valid"),
-    );
+    let bar = progress(arguments.rounds, "kills");
     let options = KillOptions {
         program,
         rounds: arguments.rounds,

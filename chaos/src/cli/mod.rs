@@ -7,6 +7,7 @@ mod powerloss;
 use apolo_chaos::durability::{self, Subject, WriterOptions};
 use apolo_chaos::kills::{VictimOptions, victim};
 use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 use std::{fmt::Display, io, path::PathBuf, process::ExitCode};
 
 /// Breaks apolo on purpose, and says what survived.
@@ -58,6 +59,13 @@ fn wait_for(command: impl Future<Output = ExitCode>) -> ExitCode {
         Ok(runtime) => runtime.block_on(command),
         Err(error) => ended(Err(error)),
     }
+}
+
+/// A bar for so many breaks.
+fn progress(count: u64, breaks: &'static str) -> ProgressBar {
+    let template = "{bar:40} {pos}/{len} {msg}, {eta} left";
+    let style = ProgressStyle::with_template(template).expect("it is valid");
+    ProgressBar::new(count).with_style(style).with_message(breaks)
 }
 
 /// Says on standard error what failed.

@@ -1,9 +1,9 @@
-use super::ended;
+use super::{ended, progress};
 use apolo_chaos::{
     durability::{self, ChildError, Report, RoundOptions, Subject, SweepOptions},
     powerloss::available,
 };
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use std::{env, process::ExitCode};
 
 /// Power losses under a writing process.
@@ -27,10 +27,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     if let Err(reason) = available() {
         return ended(Err(reason));
     }
-    let bar = ProgressBar::new(arguments.rounds).with_style(
-        ProgressStyle::with_template("{bar:40} {pos}/{len} power cuts, {eta} left")
-            .expect("it is valid"),
-    );
+    let bar = progress(arguments.rounds, "power cuts");
     let report = measure(arguments, &bar);
     bar.finish_and_clear();
     match report {
