@@ -84,7 +84,9 @@ pub(super) fn audit(lives: &[Life], truth: &Truth) -> Audit {
         let lost = session.last - there as u64;
         audit.lost += lost;
         if let Some(after) = lost_after.get(&(*shard, *number)) {
-            audit.told += lost.min(session.last.saturating_sub(*after));
+            let behind = after + 1..=session.last;
+            let told = behind.filter(|sequence| !seen.contains(&(*shard, *number, *sequence)));
+            audit.told += told.count() as u64;
         }
     }
     audit
@@ -155,6 +157,15 @@ mod tests {
         let audit = audit(&lives(vec![event(2, true), event(3, true), event(4, true)]), &truth(4));
 
         assert_eq!((audit.twice, audit.below_checkpoint), (2, 1));
+    }
+
+    #[test]
+    fn a_loss_outside_of_the_range_that_the_bot_was_told_of_stays_untold() {
+        let told = Record::Lost { shard: 0, session: 1, after: 6 };
+
+        let audit = audit(&lives(vec![event(7, false), told]), &truth(8));
+
+        assert_eq!((audit.lost, audit.told), (4, 1));
     }
 
     #[test]
