@@ -4,6 +4,7 @@ mod api;
 mod cli;
 mod gateway;
 mod intents;
+mod model;
 mod node;
 mod sharding;
 mod simulator;
