@@ -16,6 +16,7 @@ pub mod simulator;
 pub mod state;
 pub mod store;
 pub mod telemetry;
+pub mod transport;
 
 pub use apolo::Apolo;
 pub use bot::{Bot, Context, Event, GuildTotals, HandlerResult, LostRange, Notice, SendError};

@@ -9,3 +9,4 @@ mod node;
 mod sharding;
 mod simulator;
 mod tidy;
+mod transport;

@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("state", &["model"]),
     ("placement", &["model", "state"]),
     ("store", &["model"]),
+    ("transport", &["model"]),
     ("raft", &["model", "state", "store"]),
     ("gateway", &["model"]),
     ("simulator", &["model"]),
@@ -65,6 +66,9 @@ const HOMES: &[(&str, &[&str])] = &[
     // Its types are the bot's API, so whoever handles an event or an intent may name them.
     ("twilight_model", &["gateway", "simulator", "bot", "agent", "node", "cli"]),
     ("quinn", &["transport"]),
+    ("rcgen", &["transport"]),
+    ("x509_parser", &["transport"]),
+    ("socket2", &["transport"]),
     ("clap", &["cli", "config"]),
     ("clap_complete", &["cli"]),
     ("miette", &["cli"]),
