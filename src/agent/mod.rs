@@ -31,7 +31,7 @@ use std::{
 };
 
 use tokio::{
-    sync::Notify,
+    sync::{Notify, mpsc},
     task::{JoinHandle, JoinSet},
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::bot::{Context, DynBot, Notice, Position, Shared};
-use crate::gateway::{self, Permits, ResumePoint, Supervisor};
+use crate::gateway::{self, FatalClose, Permits, ResumePoint, Supervisor};
 use crate::model::{
     Epoch, NodeId, Sequence, SessionNumber, ShardId, ShardStatus, ShardTotal, UnixMillis,
 };
@@ -57,6 +57,9 @@ const REPORT_EVERY: Duration = Duration::from_millis(250);
 /// Reports that a shard asks for before their time are this far apart: next to nothing of what it may be ahead, and
 /// one log entry for all shards that ask meanwhile.
 const EARLY_REPORT_EVERY: Duration = Duration::from_millis(10);
+
+/// Fatal close codes on their way to the agent, which takes each at once: one after another is enough to know.
+const FATAL_MAX: usize = 16;
 
 /// What the close of the connections and the last commit may take after the handlers have finished.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
@@ -90,6 +93,8 @@ pub struct Agent {
     options: Options,
     running: BTreeMap<ShardId, RunningShard>,
     tasks: JoinSet<(ShardId, End)>,
+    /// Where shards tell of a fatal close code, and where the agent hears of it.
+    fatal: (mpsc::Sender<(ShardId, FatalClose)>, mpsc::Receiver<(ShardId, FatalClose)>),
     /// Shards that met a fatal close code and wait for the operator.
     resting: BTreeSet<ShardId>,
     reporting: Option<JoinHandle<()>>,
@@ -107,6 +112,7 @@ impl Agent {
             options,
             running: BTreeMap::new(),
             tasks: JoinSet::new(),
+            fatal: mpsc::channel(FATAL_MAX),
             resting: BTreeSet::new(),
             reporting: None,
             asked: Arc::default(),
@@ -127,6 +133,7 @@ impl Agent {
         let mut reports = interval(REPORT_EVERY);
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let asked = Arc::clone(&self.asked);
+        // Ticks before each early report, so that the next one has to wait for the tick after it.
         let mut early = interval(EARLY_REPORT_EVERY);
         early.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -135,7 +142,9 @@ impl Agent {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(ended) = self.tasks.join_next() => self.ended(ended).await,
+                // Before the end of the shard that told of it, so that it is not started anew.
+                Some((shard, fatal)) = self.fatal.1.recv() => self.halt(shard, fatal).await,
+                Some(ended) = self.tasks.join_next() => self.ended(ended),
                 changed = states.changed() => if changed.is_err() { break },
                 _ = reports.tick() => self.report(&state),
                 () = async { early.tick().await; asked.notified().await } => self.report(&state),
@@ -220,7 +229,9 @@ impl Agent {
             },
         );
         let feed = handles.feed;
-        self.tasks.spawn(async move { (shard, shard::run(supervisor, feed, start, stop).await) });
+        let fatal = self.fatal.0.clone();
+        self.tasks
+            .spawn(async move { (shard, shard::run(supervisor, feed, start, stop, fatal).await) });
     }
 
     fn connection(&self, shard: ShardId, total: ShardTotal, held: &Shard) -> gateway::Options {
@@ -238,23 +249,24 @@ impl Agent {
         }
     }
 
-    async fn ended(&mut self, ended: Result<(ShardId, End), tokio::task::JoinError>) {
-        // A panic in apolo's own loops ends the process: half an owner is worse than none.
-        let (shard, end) = ended.expect("a shard's task does not panic");
-        let held = self.running.remove(&shard);
-        self.board.remove(shard);
-        let End::Halted(fatal) = end else {
-            return;
-        };
-        if let Some(held) = held {
-            self.tell_dead(held.shared, fatal.advice());
-        }
+    /// Has all identifies halted.
+    async fn halt(&mut self, shard: ShardId, fatal: FatalClose) {
         error!(%shard, code = fatal.0, "{}", fatal.advice());
         metrics::counter!("apolo_halts_total", "code" => fatal.0.to_string()).increment(1);
         self.resting.insert(shard);
         let halt = Command::Halt { code: fatal.0, shard };
         if let Err(error) = self.raft.propose(halt).await {
             warn!(%shard, %error, "the halt is not committed; this node keeps to it");
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(ShardId, End), tokio::task::JoinError>) {
+        // A panic in apolo's own loops ends the process: half an owner is worse than none.
+        let (shard, end) = ended.expect("a shard's task does not panic");
+        let held = self.running.remove(&shard);
+        self.board.remove(shard);
+        if let (End::Halted(fatal), Some(held)) = (end, held) {
+            self.tell_dead(held.shared, fatal.advice());
         }
     }
 

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -18,7 +21,7 @@ use super::{
     tally::Totals,
 };
 use crate::bot::{GuildTotals, Shared};
-use crate::gateway::{Exit, Feed, Phase, Status, Stop, Supervisor};
+use crate::gateway::{Exit, FatalClose, Feed, Phase, Status, Stop, Supervisor};
 use crate::model::{Epoch, ShardId, ShardStatus};
 
 /// How long handlers may go on after a stop was asked for. With the close of the connection and the last commit it
@@ -44,18 +47,28 @@ pub(super) enum End {
     /// It was told to stop, or somebody else owns it.
     Stopped,
     /// Discord closed it for good.
-    Halted(crate::gateway::FatalClose),
+    Halted(FatalClose),
 }
 
-/// Runs a shard until `stop`. Nothing is delivered after this returns.
+/// Runs a shard until `stop`. Nothing is delivered after this returns. A fatal close code is told to `fatal` as soon as
+/// it comes: handlers may go on for a while, and nobody is to identify meanwhile.
 pub(super) async fn run(
     supervisor: Supervisor,
     feed: Feed,
     start: Start,
     stop: CancellationToken,
+    fatal: mpsc::Sender<(ShardId, FatalClose)>,
 ) -> End {
     let connection = Stop::default();
-    let gateway = tokio::spawn(supervisor.run(connection.clone()));
+    let (shard, stopped) = (start.shared.shard, connection.clone());
+    let gateway = tokio::spawn(async move {
+        let exit = supervisor.run(stopped).await;
+        if let Exit::Halted(code) = exit {
+            // The agent is gone when the node stops, and then nobody identifies.
+            let _ = fatal.send((shard, code)).await;
+        }
+        exit
+    });
     let cancelled = start.shared.cancelled.clone();
     let delivered = Deliverer::new(start).run(feed, stop, HANDLER_GRACE).await;
     cancelled.cancel();

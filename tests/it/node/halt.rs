@@ -3,9 +3,9 @@
 use std::process::{Command, Output};
 
 use apolo::{
-    Notice,
+    Notice, ShardId,
     bot::ClosureBot,
-    simulator::{Fault, When},
+    simulator::{Fault, Injection, When},
 };
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -47,6 +47,29 @@ async fn a_fatal_close_code_costs_one_attempt_and_waits_for_the_operator() {
     assert_eq!(node.state().ledger().halted(), None);
     assert_eq!(discord.truth().identifies.len(), 5, "one that was refused, and one for each shard");
     node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fatal_close_code_halts_identifies_while_handlers_still_run() {
+    let discord = discord(2).await;
+    let directory = TempDir::new().expect("a directory");
+    let bot = ClosureBot::default().on_event(|context, event| async move {
+        // Until the node stops, that is: the handlers of the closed shard outlast its connection.
+        if event.name() != "READY" {
+            context.cancelled().cancelled().await;
+        }
+    });
+    let node = start(&discord, directory.path(), bot).await.expect("it starts");
+    until("two shards ready", || ready(&node) == 2).await;
+
+    let fatal = Fault::Close { code: Some(4011), when: When::Now };
+    discord.inject(Injection::from(fatal).on([1])).expect("it can be injected");
+    until("the halt is known", || node.state().ledger().halted().is_some()).await;
+
+    assert_eq!(node.state().ledger().halted().map(|halted| halted.shard), Some(ShardId(1)));
+    let runs = node.board().shards().iter().any(|now| now.shard == ShardId(1));
+    assert!(runs, "the halt waited for the handlers");
+    drop(node);
 }
 
 /// `apolo unhalt`, as the operator types it beside the node.
