@@ -59,7 +59,7 @@ mod tests {
         state.apply(LogIndex(2), Command::StartNode { node: ME, name: "a".into(), boot });
         state.apply(LogIndex(3), Command::FixFacts(facts));
         let moves = placement::plan(&state);
-        state.apply(LogIndex(4), Command::Move(moves));
+        state.apply(LogIndex(4), Command::Assign(moves));
         (state, Epoch { generation: 1, index: LogIndex(4) })
     }
 

@@ -77,7 +77,7 @@ mod tests {
         state.apply(LogIndex(2), Command::StartNode { node, name: "a".into(), boot });
         state.apply(LogIndex(3), Command::FixFacts(facts));
         let moves = placement::plan(&state);
-        state.apply(LogIndex(4), Command::Move(moves));
+        state.apply(LogIndex(4), Command::Assign(moves));
         let epoch = state.shards()[&SHARD].epoch().unwrap();
         let id = SessionId("s".into());
         let session = Session { number: SessionNumber(1), id, resume_url: String::new() };

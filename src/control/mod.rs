@@ -122,7 +122,7 @@ impl Control {
         let moves = placement::plan(state);
         if !moves.is_empty() {
             info!(shards = moves.len(), "assigning shards that nobody owns");
-            self.propose(Command::Move(moves)).await?;
+            self.propose(Command::Assign(moves)).await?;
             // The new state wakes the loop.
             return Ok(());
         }

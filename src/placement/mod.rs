@@ -78,7 +78,7 @@ mod tests {
     fn an_owned_shard_stays_where_it_is() {
         let mut state = state(1, 4);
         let moves = plan(&state);
-        state.apply(LogIndex(99), Command::Move(moves));
+        state.apply(LogIndex(99), Command::Assign(moves));
 
         assert_eq!(plan(&state), []);
     }

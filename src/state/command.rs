@@ -35,9 +35,9 @@ pub enum Command {
         /// The new facts.
         facts: Facts,
     },
-    /// Assigns shards. All of them or, where one has moved meanwhile, none.
-    Move(Vec<Move>),
-    /// An owner gives shards up, with its last word on each.
+    /// Gives orphans an owner. All of them or, where one has found an owner meanwhile, none.
+    Assign(Vec<Move>),
+    /// An owner gives shards up, with its last word on each. One that is being handed off is its next owner's at once.
     Release(Vec<ShardReport>),
     /// READY came. Proposed before the session's first event is delivered.
     StartSession {
@@ -81,6 +81,57 @@ pub enum Command {
     },
     /// The operator has mended what a fatal close code complained of.
     Unhalt,
+    /// A leader begins: it has applied all that was committed before its term, and acts from here on.
+    Lead {
+        /// The leader.
+        node: NodeId,
+        /// Its term.
+        term: u64,
+    },
+    /// A node has not renewed its lease for longer than it lasts. Its shards are orphans, or go where `moves` says.
+    /// Proposed only in the term in which the silence was measured: another leader may have renewed the lease since.
+    LoseNode {
+        /// Which node, and on what it was decided.
+        loss: Loss,
+        /// What it has reported last, if that is not committed yet.
+        reports: Vec<ShardReport>,
+        /// Where its shards go. One that does not fit any more is left out: its shard is an orphan.
+        moves: Vec<Move>,
+    },
+    /// A node that was lost renews again; the count of losses is the one behind its loss.
+    ReturnNode(Loss),
+    /// An operator wants a node to be emptied of shards, or no longer.
+    DrainNode {
+        /// The node.
+        node: NodeId,
+        /// Whether it is to be without shards.
+        wanted: bool,
+    },
+    /// A node's process is about to end.
+    StopNode {
+        /// The node.
+        node: NodeId,
+        /// Which start of it: one that comes late must not stop the next.
+        boot: BootEpoch,
+    },
+    /// A node is gone for good.
+    RemoveNode {
+        /// The node, which owns nothing.
+        node: NodeId,
+    },
+    /// Healthy shards are to change hands: each owner stops its own and releases it.
+    HandOff(Vec<Move>),
+}
+
+/// A stretch of a node's life: it ends with a loss, and with the next start.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Loss {
+    /// The node.
+    pub node: NodeId,
+    /// Which start of it.
+    pub boot: BootEpoch,
+    /// What its count of losses was.
+    pub losses: u32,
 }
 
 /// One shard's new owner.
@@ -136,7 +187,8 @@ pub struct Limits {
 pub enum Outcome {
     /// The state changed, or was as wished already.
     Applied,
-    /// The command came from an owner, or was planned on a state, that is no longer current. Nothing changed.
+    /// The command came from an owner, or was planned on a state, that is no longer current. Nothing changed; of
+    /// reports and hand-offs, which count one by one, those that are current did.
     Stale,
     /// The state forbids it. Nothing changed.
     Refused(Refusal),
@@ -185,6 +237,12 @@ pub enum Refusal {
     /// A plan that moves a shard twice.
     #[error("the plan moves shard {0} twice")]
     MovedTwice(ShardId),
+    /// A node that is to be forgotten may still run shards.
+    #[error("it owns {shards} shards; drain it first")]
+    StillOwns {
+        /// How many.
+        shards: usize,
+    },
 }
 
 impl Command {
@@ -196,7 +254,7 @@ impl Command {
             Self::StartNode { .. } => "start_node",
             Self::FixFacts(_) => "fix_facts",
             Self::Reshard { .. } => "reshard",
-            Self::Move(_) => "move",
+            Self::Assign(_) => "assign",
             Self::Release(_) => "release",
             Self::StartSession { .. } => "start_session",
             Self::LoseSession { .. } => "lose_session",
@@ -206,6 +264,13 @@ impl Command {
             Self::ReopenBuckets(_) => "reopen_buckets",
             Self::Halt { .. } => "halt",
             Self::Unhalt => "unhalt",
+            Self::Lead { .. } => "lead",
+            Self::LoseNode { .. } => "lose_node",
+            Self::ReturnNode(_) => "return_node",
+            Self::DrainNode { .. } => "drain_node",
+            Self::StopNode { .. } => "stop_node",
+            Self::RemoveNode { .. } => "remove_node",
+            Self::HandOff(_) => "hand_off",
         }
     }
 }

@@ -4,8 +4,9 @@
 //! a value: no I/O, no clock, no randomness, no order of a hash. Equal logs make equal states, byte for byte.
 //!
 //! It promises that a shard's (epoch, session number, sequence) only grows, that a command from a former owner changes
-//! nothing, and that no IDENTIFY is granted past a bucket, the day's budget or a halt. It does not plan: a
-//! [`Command::Move`] says who gets a shard, and who decided so is not its business.
+//! nothing, that only its owner's release or loss takes a shard from its owner, that a lost node owns nothing, and that
+//! no IDENTIFY is granted past a bucket, the day's budget or a halt. It does not plan: a [`Command::Assign`] says who
+//! gets a shard, and who decided so is not its business.
 
 #![warn(clippy::wildcard_enum_match_arm, reason = "a new command must be looked at everywhere")]
 
@@ -13,14 +14,17 @@ mod codec;
 mod command;
 mod facts;
 mod ledger;
+mod node;
+mod nodes;
 mod shard;
 #[cfg(test)]
 mod tests;
 
 pub use codec::{CodecError, decode_command, decode_state, encode_command, encode_state};
-pub use command::{Command, Gateway, Limits, Move, Outcome, Refusal, ShardReport};
+pub use command::{Command, Gateway, Limits, Loss, Move, Outcome, Refusal, ShardReport};
 pub use facts::Facts;
 pub use ledger::{Halted, Ledger, Purpose};
+pub use node::{Drain, Node, Presence};
 pub use shard::{Assignment, Shard};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    BootEpoch, ClusterId, Epoch, LogIndex, NodeId, ShardId, ShardTotal, SystemHealth, system_health,
+    ClusterId, Epoch, LogIndex, NodeId, ShardId, ShardTotal, SystemHealth, system_health,
 };
 
 /// What all nodes of a cluster know.
@@ -39,18 +43,23 @@ pub struct State {
     facts: Option<Facts>,
     gateway: Option<Gateway>,
     nodes: BTreeMap<NodeId, Node>,
+    /// Above every count of losses of a node that is gone, so that no command about it fits one that takes its id.
+    losses_before: u32,
     shards: BTreeMap<ShardId, Shard>,
     ledger: Ledger,
+    lead: Option<Lead>,
     applied: LogIndex,
 }
 
-/// A node as all replicas know it.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub struct Node {
-    /// Its name for people.
-    pub name: String,
-    /// Which start of its data directory runs.
-    pub boot: BootEpoch,
+/// The last leader that began to lead.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Lead {
+    /// The leader.
+    pub node: NodeId,
+    /// Its term.
+    pub term: u64,
+    /// The leader before it. Its own right to run shards ended with its quorum, long before a lease would.
+    pub before: Option<NodeId>,
 }
 
 impl State {
@@ -90,6 +99,12 @@ impl State {
         &self.ledger
     }
 
+    /// The last leader that began to lead.
+    #[must_use]
+    pub const fn lead(&self) -> Option<Lead> {
+        self.lead
+    }
+
     /// The last entry that is part of this state.
     #[must_use]
     pub const fn applied(&self) -> LogIndex {
@@ -117,11 +132,11 @@ impl State {
         self.applied = index;
         match command {
             Command::Form { cluster } => self.form(cluster),
-            Command::StartNode { node, name, boot } => self.start_node(node, name, boot),
+            Command::StartNode { node, name, boot } => self.start_node(index, node, name, boot),
             Command::FixFacts(facts) => self.fix_facts(facts),
             Command::Reshard { from, facts } => self.reshard(from, facts),
-            Command::Move(moves) => self.move_shards(index, &moves),
-            Command::Release(reports) => self.each(&reports, Shard::release),
+            Command::Assign(moves) => self.assign_shards(index, &moves),
+            Command::Release(reports) => self.release(index, &reports),
             Command::StartSession { shard, epoch, session } => {
                 let outcome = self.with(shard, |shard| shard.start_session(epoch, session));
                 if outcome == Outcome::Applied {
@@ -151,6 +166,15 @@ impl State {
                 self.ledger.unhalt();
                 Outcome::Applied
             }
+            Command::Lead { node, term } => self.begin_lead(node, term),
+            Command::LoseNode { loss, reports, moves } => {
+                self.lose_node(index, loss, &reports, &moves)
+            }
+            Command::ReturnNode(back) => self.return_node(back),
+            Command::DrainNode { node, wanted } => self.drain_node(node, wanted),
+            Command::StopNode { node, boot } => self.stop_node(node, boot),
+            Command::RemoveNode { node } => self.remove_node(node),
+            Command::HandOff(moves) => self.hand_off(&moves),
         }
     }
 
@@ -169,24 +193,6 @@ impl State {
             Some(formed) if formed == cluster => Outcome::Applied,
             Some(formed) => Outcome::Refused(Refusal::OtherCluster(formed)),
         }
-    }
-
-    fn start_node(&mut self, node: NodeId, name: String, boot: BootEpoch) -> Outcome {
-        if self.cluster.is_none() {
-            return Outcome::Refused(Refusal::NotFormed);
-        }
-        if let Some(known) = self.nodes.get(&node)
-            && known.boot > boot
-        {
-            return Outcome::Refused(Refusal::OlderBoot(known.boot));
-        }
-        self.nodes.insert(node, Node { name, boot });
-        for shard in self.shards.values_mut() {
-            if shard.assignment().is_some_and(|held| held.node == node) {
-                shard.owner_started();
-            }
-        }
-        Outcome::Applied
     }
 
     fn fix_facts(&mut self, facts: Facts) -> Outcome {
@@ -219,7 +225,8 @@ impl State {
         Outcome::Applied
     }
 
-    fn move_shards(&mut self, index: LogIndex, moves: &[Move]) -> Outcome {
+    /// Only orphans: what has an owner is taken from it by its own release or by its loss.
+    fn assign_shards(&mut self, index: LogIndex, moves: &[Move]) -> Outcome {
         let mut planned = BTreeSet::new();
         for step in moves {
             let Some(shard) = self.shards.get(&step.shard) else {
@@ -228,17 +235,16 @@ impl State {
             if !planned.insert(step.shard) {
                 return Outcome::Refused(Refusal::MovedTwice(step.shard));
             }
-            if !self.nodes.contains_key(&step.to) {
+            let Some(to) = self.nodes.get(&step.to) else {
                 return Outcome::Refused(Refusal::Unknown);
-            }
-            if shard.epoch() != step.from {
+            };
+            if step.from.is_some() || shard.epoch().is_some() || !to.takes_orphans() {
                 return Outcome::Stale;
             }
         }
         let epoch = Epoch { generation: self.generation, index };
         for step in moves {
             if let Some(shard) = self.shards.get_mut(&step.shard) {
-                assert!(shard.epoch() < Some(epoch), "an epoch never falls");
                 shard.assign(Assignment { node: step.to, epoch });
             }
         }

@@ -19,6 +19,8 @@ pub struct Assignment {
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Shard {
     assignment: Option<Assignment>,
+    /// Who owns it next, once its owner has released it.
+    handoff: Option<NodeId>,
     session: Option<Session>,
     checkpoint: Checkpoint,
     health: ShardHealth,
@@ -41,6 +43,18 @@ impl Shard {
         self.assignment.map(|assignment| assignment.epoch)
     }
 
+    /// Whether `node` owns it.
+    #[must_use]
+    pub fn is_owned_by(&self, node: NodeId) -> bool {
+        self.assignment.is_some_and(|held| held.node == node)
+    }
+
+    /// To whom its owner is to release it.
+    #[must_use]
+    pub const fn handoff(&self) -> Option<NodeId> {
+        self.handoff
+    }
+
     /// The session that can be resumed.
     #[must_use]
     pub const fn session(&self) -> Option<&Session> {
@@ -59,8 +73,21 @@ impl Shard {
         self.health
     }
 
-    pub(super) const fn assign(&mut self, assignment: Assignment) {
+    pub(super) fn assign(&mut self, assignment: Assignment) {
+        assert!(self.epoch() < Some(assignment.epoch), "an epoch never falls");
         self.assignment = Some(assignment);
+        self.handoff = None;
+    }
+
+    pub(super) const fn hand_off(&mut self, to: Option<NodeId>) {
+        self.handoff = to;
+    }
+
+    /// It has no owner any more, and so not the connection that the health told of.
+    pub(super) const fn lose_owner(&mut self) {
+        self.assignment = None;
+        self.handoff = None;
+        self.health.status = ShardStatus::Disconnected;
     }
 
     /// The owner's process is a new one, so the connection that the health told of is gone.
@@ -84,7 +111,7 @@ impl Shard {
         self.fence(report.epoch)?;
         // The last word may repeat what was reported before: that makes the release no less valid.
         let _ = self.report(report);
-        self.assignment = None;
+        self.lose_owner();
         Ok(())
     }
 

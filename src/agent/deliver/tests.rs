@@ -166,7 +166,7 @@ impl Rig {
             Command::Form { cluster: ClusterId::mint() },
             Command::StartNode { node, name: String::new(), boot },
             Command::FixFacts(facts),
-            Command::Move(vec![step]),
+            Command::Assign(vec![step]),
             Command::StartSession { shard: ShardId(0), epoch, session },
             Command::Report(vec![report]),
         ];
