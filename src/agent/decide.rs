@@ -58,7 +58,7 @@ mod tests {
         state.apply(LogIndex(1), Command::Form { cluster: ClusterId(Uuid::from_u128(1)) });
         state.apply(LogIndex(2), Command::StartNode { node: ME, name: "a".into(), boot });
         state.apply(LogIndex(3), Command::FixFacts(facts));
-        let moves = placement::plan(&state);
+        let moves = placement::assign(&state);
         state.apply(LogIndex(4), Command::Assign(moves));
         (state, Epoch { generation: 1, index: LogIndex(4) })
     }

@@ -76,7 +76,7 @@ mod tests {
         let boot = BootEpoch(1);
         state.apply(LogIndex(2), Command::StartNode { node, name: "a".into(), boot });
         state.apply(LogIndex(3), Command::FixFacts(facts));
-        let moves = placement::plan(&state);
+        let moves = placement::assign(&state);
         state.apply(LogIndex(4), Command::Assign(moves));
         let epoch = state.shards()[&SHARD].epoch().unwrap();
         let id = SessionId("s".into());

@@ -1,6 +1,6 @@
 //! What only the leader does: give orphans an owner, and let shards through the identify turnstile.
 //!
-//! One loop: look at the state, decide ([`placement::plan`], [`identify::Turnstile`]), propose. It runs on every node
+//! One loop: look at the state, decide ([`placement::assign`], [`identify::Turnstile`]), propose. It runs on every node
 //! and acts only while that node leads. What it decides is in the log or never happened.
 
 pub mod identify;
@@ -119,7 +119,7 @@ impl Control {
     }
 
     async fn act(&mut self, state: &State) -> Result<(), ()> {
-        let moves = placement::plan(state);
+        let moves = placement::assign(state);
         if !moves.is_empty() {
             info!(shards = moves.len(), "assigning shards that nobody owns");
             self.propose(Command::Assign(moves)).await?;

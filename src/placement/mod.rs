@@ -1,90 +1,75 @@
 //! The planner: who should own which shard.
 //!
-//! A pure function of the state. The leader runs it and proposes what it returns; replicas never do, so it can change
-//! without splitting them. It promises that every shard without an owner gets one while a node lives, and that nodes
-//! are filled evenly; it moves no shard that has an owner.
+//! Pure functions of the state, and of what the leader has seen besides. The leader runs them and proposes what they
+//! return; replicas never do, so they can change without splitting them. They promise that every shard without an
+//! owner gets one while a node lives ([`assign`], [`on_loss`]), that nodes are filled evenly, and that healthy shards
+//! move rarely and never to and fro ([`hand_offs`]). A shard counts for the node that it is being handed off to.
+//!
+//! How many shards a node should run is no limit: what is beyond it is shown ([`over_target`]), never left unowned.
 
-use std::collections::BTreeMap;
+mod balance;
+mod hand_offs;
+mod load;
+#[cfg(test)]
+mod tests;
+
+pub use hand_offs::{COOL_DOWN, HAND_OFFS_MAX, STUCK_AFTER, Seen, hand_offs, troubled};
 
 use crate::model::NodeId;
-use crate::state::{Move, State};
+use crate::state::{Move, Node, State};
+
+use load::Load;
+
+/// Moves in one plan, of 29 bytes at most: half of what a log entry may hold, as the entry of a loss carries reports
+/// too. What is left is planned on the next state.
+pub const MOVES_MAX: usize = 2_048;
 
 /// The moves that give every orphan an owner: each to the node that has the fewest shards by then, the lower id first.
 #[must_use]
-pub fn plan(state: &State) -> Vec<Move> {
-    let mut load: BTreeMap<NodeId, usize> = state.nodes().keys().map(|node| (*node, 0)).collect();
-    for shard in state.shards().values() {
-        if let Some(held) = shard.assignment()
-            && let Some(count) = load.get_mut(&held.node)
-        {
-            *count += 1;
-        }
-    }
+pub fn assign(state: &State) -> Vec<Move> {
+    let mut load = Load::of(state, &homes(state, None));
     let orphans = state.shards().iter().filter(|(_, shard)| shard.assignment().is_none());
-    let mut moves = Vec::new();
-    for (id, shard) in orphans {
-        let Some((to, count)) = load.iter_mut().min_by_key(|(node, count)| (**count, **node))
-        else {
-            break;
-        };
-        *count += 1;
-        moves.push(Move { shard: *id, from: shard.epoch(), to: *to });
-    }
-    moves
+    let moves =
+        orphans.map_while(|(id, _)| Some(Move { shard: *id, from: None, to: load.give()? }));
+    moves.take(MOVES_MAX).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::model::{ApplicationId, BootEpoch, ClusterId, LogIndex, ShardTotal};
-    use crate::state::{Command, Facts, Outcome};
-
-    fn state(nodes: u64, shards: u32) -> State {
-        let total = ShardTotal::new(shards).unwrap();
-        let mut commands = vec![Command::Form { cluster: ClusterId(Uuid::from_u128(1)) }];
-        commands.extend((1..=nodes).map(|node| Command::StartNode {
-            node: NodeId(node),
-            name: format!("apolo-{node}"),
-            boot: BootEpoch(1),
-        }));
-        let facts = Facts { application: ApplicationId(1), total, intents: 0 };
-        commands.push(Command::FixFacts(facts));
-        let mut state = State::default();
-        for (index, command) in (1..).zip(commands) {
-            assert_eq!(state.apply(LogIndex(index), command), Outcome::Applied);
+/// Where the shards of `lost` go with its loss. One without a move becomes an orphan.
+#[must_use]
+pub fn on_loss(state: &State, lost: NodeId) -> Vec<Move> {
+    let mut load = Load::of(state, &homes(state, Some(lost)));
+    for (_, shard) in state.owned_by(lost) {
+        // It is planned anew, wherever it was about to go.
+        if let Some(to) = shard.handoff() {
+            load.take_from(to);
         }
-        state
     }
+    let moves = state
+        .owned_by(lost)
+        .map_while(|(id, shard)| Some(Move { shard: id, from: shard.epoch(), to: load.give()? }));
+    moves.take(MOVES_MAX).collect()
+}
 
-    #[test]
-    fn one_node_gets_every_shard() {
-        let plan = plan(&state(1, 16));
+/// The nodes that own more shards than `soft_target`, and how many they own.
+#[must_use]
+pub fn over_target(state: &State, soft_target: u32) -> Vec<(NodeId, usize)> {
+    let owned = load::owned(state);
+    let target = usize::try_from(soft_target).unwrap_or(usize::MAX);
+    owned.into_iter().filter(|(_, shards)| *shards > target).collect()
+}
 
-        assert_eq!(plan.len(), 16);
-        assert!(plan.iter().all(|step| step.to == NodeId(1) && step.from.is_none()));
-    }
+/// Where a shard can go that nobody runs: nodes that an operator wants empty are the last resort.
+fn homes(state: &State, lost: Option<NodeId>) -> Vec<NodeId> {
+    let but_lost = |suits: fn(&Node) -> bool| {
+        let mut nodes = nodes(state, suits);
+        nodes.retain(|node| Some(*node) != lost);
+        nodes
+    };
+    let takers = but_lost(Node::takes_shards);
+    if takers.is_empty() { but_lost(Node::takes_orphans) } else { takers }
+}
 
-    #[test]
-    fn nodes_are_filled_evenly() {
-        let plan = plan(&state(3, 16));
-
-        let count = |node| plan.iter().filter(|step| step.to == NodeId(node)).count();
-        assert_eq!([count(1), count(2), count(3)], [6, 5, 5]);
-    }
-
-    #[test]
-    fn an_owned_shard_stays_where_it_is() {
-        let mut state = state(1, 4);
-        let moves = plan(&state);
-        state.apply(LogIndex(99), Command::Assign(moves));
-
-        assert_eq!(plan(&state), []);
-    }
-
-    #[test]
-    fn without_a_node_nothing_is_planned() {
-        assert_eq!(plan(&state(0, 4)), []);
-    }
+/// The nodes that are so.
+fn nodes(state: &State, suits: fn(&Node) -> bool) -> Vec<NodeId> {
+    state.nodes().iter().filter(|(_, node)| suits(node)).map(|(id, _)| *id).collect()
 }
