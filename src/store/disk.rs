@@ -58,8 +58,16 @@ impl Disk {
             .map(|(position, chain)| (position.index, (position.term, chain)))
             .collect();
         let (panicked, failed, pulse) = (failure.clone(), failure.clone(), Pulse::default());
-        let writer =
-            Writer { log, file, identity, chains, purged, failure: failed, pulse: pulse.clone() };
+        let writer = Writer {
+            directory: directory.to_owned(),
+            log,
+            file,
+            identity,
+            chains,
+            purged,
+            failure: failed,
+            pulse: pulse.clone(),
+        };
         let thread = thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             // sled panics where it finds its files damaged. Whoever waits learns it from the queue's end.
             if catch_unwind(AssertUnwindSafe(|| writer.run(&jobs))).is_err() {

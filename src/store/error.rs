@@ -128,6 +128,26 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// What is left of a directory that was lost, just now or earlier. Its cluster may be joined anew, with
+    /// [`Options::join`](super::Options::join).
+    #[must_use]
+    pub fn tombstone(&self) -> Option<&Tombstone> {
+        match self {
+            Self::Quarantined { tombstone, .. } | Self::Lost { tombstone, .. } => Some(tombstone),
+            Self::Locked { .. }
+            | Self::ReadOnly { .. }
+            | Self::DiskFull { .. }
+            | Self::NotOurs { .. }
+            | Self::Exposed { .. }
+            | Self::NewerFormat { .. }
+            | Self::OtherCluster { .. }
+            | Self::Stalled { .. }
+            | Self::Io { .. } => None,
+        }
+    }
+}
+
 /// What is wrong with a data directory's content.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum Damage {
@@ -137,6 +157,9 @@ pub enum Damage {
     /// Neither slot of the identity file is intact.
     #[error("the identity file is unreadable")]
     IdentityUnreadable,
+    /// What was promised does not read, and nothing came of it yet.
+    #[error("the promise is unreadable")]
+    PromiseUnreadable,
     /// The log is gone, but the identity file is there.
     #[error("the log is missing")]
     LogMissing,

@@ -23,7 +23,11 @@ impl Memory {
     /// What it holds.
     #[must_use]
     pub fn recovered(&self) -> Recovered {
-        self.content.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !content.is_empty() {
+            content.promise = None;
+        }
+        content
     }
 
     /// Lets every later write fail.
@@ -37,11 +41,11 @@ impl Backend for Memory {
         if let Some(error) = self.failure.borrow().clone() {
             return done(Err(error));
         }
-        {
+        let applied = {
             let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
-            apply(&mut content, write);
-        }
-        done(Ok(()));
+            apply(&mut content, write)
+        };
+        done(applied);
     }
 
     fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), WriteError> {
@@ -58,7 +62,7 @@ impl Backend for Memory {
     }
 }
 
-fn apply(content: &mut Recovered, write: Write) {
+fn apply(content: &mut Recovered, write: Write) -> Result<(), WriteError> {
     match write {
         Write::Append(records) => content.records.extend(records),
         Write::Vote(vote) => content.vote = Some(vote),
@@ -73,5 +77,12 @@ fn apply(content: &mut Recovered, write: Write) {
         Write::Committed(committed) => content.committed = committed,
         // A simulation knows its cluster.
         Write::Cluster(_) => {}
+        Write::Promise(promise) => match &content.promise {
+            Some(known) if *known != promise => {
+                return Err(WriteError::OtherCluster(known.cluster));
+            }
+            _ => content.promise = Some(promise),
+        },
     }
+    Ok(())
 }

@@ -26,6 +26,7 @@ mod identity;
 mod log;
 mod memory;
 mod open;
+mod promise;
 mod pulse;
 mod quarantine;
 mod snapshot;
@@ -41,6 +42,7 @@ pub use identity::Identity;
 pub use log::Barrier;
 pub use memory::Memory;
 pub use open::{Opened, Options, Repair, open};
+pub use promise::Promise;
 pub use pulse::Pulse;
 pub use quarantine::Tombstone;
 #[cfg(test)]

@@ -16,11 +16,12 @@ use tracing::{error, warn};
 use crate::model::{ClusterId, NodeId, UnixMillis, panic_text};
 
 use super::{
-    Damage, Disk, Identity, OpenError, Recovered, Snapshot, Tombstone, ballast,
+    Damage, Disk, Identity, OpenError, Promise, Recovered, Snapshot, Tombstone, ballast,
     directory::{self, SLED, refused},
     gate::{self, Verdict},
     identity::{FORMAT, Found, IdentityFile},
     log::{Barrier, DatabaseError, Log, Owner, Scan},
+    promise,
     quarantine::{self, quarantine},
     snapshot, sync,
 };
@@ -112,6 +113,16 @@ pub fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> {
         Ok(checked) => checked,
         Err(damage) => return Err(condemn(path, Some(owner(&identity)), damage)),
     };
+    let logged = verdict.last.is_some() || snapshot.is_some();
+    let promise = match promised(path, &identity, logged)? {
+        Ok(promise) => promise,
+        Err(damage) => {
+            drop(log);
+            return Err(condemn(path, Some(owner(&identity)), damage));
+        }
+    };
+    // A power cut may come between the promise and the cluster's id.
+    identity.cluster = identity.cluster.or_else(|| promise.as_ref().map(|promise| promise.cluster));
     identity.ready = true;
     settle(path, &log, &mut file, &mut identity, &verdict)
         .map_err(|error| refused(path, "write to the database", error.into()))?;
@@ -128,6 +139,7 @@ pub fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> {
         purged: scan.purged.map(|purged| purged.position),
         records: verdict.records.into_iter().map(|linked| linked.record).collect(),
         snapshot,
+        promise,
     };
     let store = Disk::start(path, lock, log, file, identity.clone(), chains, scan.purged)
         .map_err(|source| refused(path, "start the writer", source))?;
@@ -164,7 +176,10 @@ fn identify(
                     let tombstone = Box::new(tombstone);
                     return Err(OpenError::Lost { path: path.to_owned(), tombstone });
                 }
-            } else if path.join(SLED).exists() || path.join(snapshot::FILE).exists() {
+            } else if [SLED, snapshot::FILE, promise::FILE]
+                .iter()
+                .any(|name| path.join(name).exists())
+            {
                 let witness = witness(path, options)?;
                 return Err(condemn(path, witness, Damage::IdentityMissing));
             }
@@ -189,6 +204,30 @@ fn begin(
     let file = IdentityFile::create(path, &identity).map_err(told)?;
     sync::parent(path).map_err(told)?;
     Ok((file, identity))
+}
+
+/// What was promised, if nothing has come of it yet: with the first entry the cluster has been formed.
+fn promised(
+    path: &Path,
+    identity: &Identity,
+    logged: bool,
+) -> Result<Result<Option<Promise>, Damage>, OpenError> {
+    let told = |source| refused(path, "read the promise", source);
+    match promise::load(path).map_err(told)? {
+        _ if logged => Ok(Ok(None)),
+        promise::Found::Nothing => Ok(Ok(None)),
+        promise::Found::Newer(found) => {
+            let (path, found) = (path.to_owned(), u16::from(found));
+            Err(OpenError::NewerFormat { path, found, known: FORMAT })
+        }
+        promise::Found::Unreadable => Ok(Err(Damage::PromiseUnreadable)),
+        promise::Found::Promise(promise) => match identity.cluster {
+            Some(cluster) if cluster != promise.cluster => {
+                Ok(Err(Damage::Disagree("cluster that was promised")))
+            }
+            _ => Ok(Ok(Some(promise))),
+        },
+    }
 }
 
 type Checked = (Log, Scan, Option<Snapshot>, Verdict);
@@ -359,10 +398,15 @@ fn witness(path: &Path, options: &Options) -> Result<Option<Owner>, OpenError> {
     Ok(opened.ok().and_then(|(_, scan)| scan.owner))
 }
 
+/// What the promise says, where nothing else does.
+fn promised_cluster(path: &Path) -> Option<ClusterId> {
+    promise::load(path).ok()?.promise().map(|promise| promise.cluster)
+}
+
 /// Puts the directory aside.
 fn condemn(path: &Path, owner: Option<Owner>, damage: Damage) -> OpenError {
     let tombstone = Box::new(Tombstone {
-        cluster: owner.and_then(|owner| owner.cluster),
+        cluster: owner.and_then(|owner| owner.cluster).or_else(|| promised_cluster(path)),
         node: owner.map(|owner| owner.node),
         at: UnixMillis::now(),
         damage: damage.to_string(),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ClusterId, NodeId, UnixMillis};
 
-use super::{ballast, directory, identity, snapshot, sync};
+use super::{ballast, directory, identity, promise, snapshot, sync};
 
 /// Quarantines are directories in the data directory whose name begins so and ends in seconds since 1970.
 pub(super) const PREFIX: &str = "quarantine-";
@@ -71,7 +71,7 @@ pub(super) fn quarantine(directory: &Path, tombstone: &Tombstone) -> io::Result<
     // First the tombstone: without it, a start that comes between would find a new directory.
     sync::replace(&directory.join(TOMBSTONE), &[&bytes])?;
     let moved = make(directory, tombstone.at)?;
-    for name in [directory::SLED, snapshot::FILE, identity::FILE] {
+    for name in [directory::SLED, snapshot::FILE, promise::FILE, identity::FILE] {
         match fs::rename(directory.join(name), moved.join(name)) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}

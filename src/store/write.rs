@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::model::ClusterId;
 
-use super::{Pulse, WriteError};
+use super::{Promise, Pulse, WriteError};
 
 /// Where an entry stands in the log: entries of a later term supersede those of an earlier one.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -78,6 +78,16 @@ pub struct Recovered {
     pub records: Vec<Record>,
     /// The last snapshot.
     pub snapshot: Option<Snapshot>,
+    /// What was promised, as long as there is no log: with a log the cluster has been formed.
+    pub promise: Option<Promise>,
+}
+
+impl Recovered {
+    /// Whether nothing was ever logged.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.purged.is_none() && self.snapshot.is_none()
+    }
 }
 
 /// A change of what is stored.
@@ -95,6 +105,8 @@ pub enum Write {
     Committed(Option<Position>),
     /// The cluster that this directory belongs to, once and for all.
     Cluster(ClusterId),
+    /// What this node promises, once and for all: the directory belongs to that cluster from then on.
+    Promise(Promise),
 }
 
 impl Write {
@@ -102,7 +114,11 @@ impl Write {
     #[must_use]
     pub const fn is_durable(&self) -> bool {
         match self {
-            Self::Append(_) | Self::Vote(_) | Self::Truncate(_) | Self::Cluster(_) => true,
+            Self::Append(_)
+            | Self::Vote(_)
+            | Self::Truncate(_)
+            | Self::Cluster(_)
+            | Self::Promise(_) => true,
             Self::Purge(_) | Self::Committed(_) => false,
         }
     }
@@ -115,7 +131,8 @@ impl Write {
             | Self::Truncate(_)
             | Self::Purge(_)
             | Self::Committed(_)
-            | Self::Cluster(_) => 64,
+            | Self::Cluster(_)
+            | Self::Promise(_) => 64,
         }
     }
 }

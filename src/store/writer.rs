@@ -2,18 +2,22 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::mpsc::{Receiver, TryRecvError},
 };
 
 use tokio::sync::watch;
 use tracing::error;
 
+use crate::model::ClusterId;
+
 use super::{
-    Done, Identity, Position, Pulse, Record, Vote, Write, WriteError,
+    Done, Identity, Position, Promise, Pulse, Record, Vote, Write, WriteError,
     frame::{self, Linked, RECORD_BYTES_MAX},
     identity::IdentityFile,
     log::{BARRIER_BYTES, DatabaseError, Log, Purged},
     open::owner,
+    promise,
 };
 
 /// The most writes that share a barrier, so that the first of them does not wait for a queue that never ends.
@@ -27,6 +31,7 @@ pub(super) struct Job {
 
 #[derive(Debug)]
 pub(super) struct Writer {
+    pub(super) directory: PathBuf,
     pub(super) log: Log,
     pub(super) file: IdentityFile,
     pub(super) identity: Identity,
@@ -82,15 +87,36 @@ impl Writer {
                 .log
                 .note("committed", &committed)
                 .map_err(|error| failed("note what is committed", error)),
-            Write::Cluster(cluster) => {
-                match self.identity.cluster {
-                    Some(known) if known != cluster => return Err(WriteError::OtherCluster(known)),
-                    _ => self.identity.cluster = Some(cluster),
-                }
-                let owner = owner(&self.identity);
-                self.log.note("owner", &owner).map_err(|error| failed("note the cluster", error))
+            Write::Cluster(cluster) => match self.identity.cluster {
+                Some(known) if known != cluster => Err(WriteError::OtherCluster(known)),
+                _ => self.belong(cluster),
+            },
+            Write::Promise(promise) => self.promise(&promise),
+        }
+    }
+
+    /// From here on the directory is that cluster's.
+    fn belong(&mut self, cluster: ClusterId) -> Result<(), WriteError> {
+        self.identity.cluster = Some(cluster);
+        let owner = owner(&self.identity);
+        self.log.note("owner", &owner).map_err(|error| failed("note the cluster", error))
+    }
+
+    /// The promise first: a directory that names a cluster and holds no promise is one that joins, and never forms.
+    fn promise(&mut self, promise: &Promise) -> Result<(), WriteError> {
+        let known = promise::load(&self.directory)
+            .map_err(|error| WriteError::io("read the promise", error))?
+            .promise();
+        match (self.identity.cluster, known) {
+            (_, Some(known)) if known == *promise => {}
+            (None, None) => promise::save(&self.directory, promise)
+                .map_err(|error| WriteError::io("save the promise", error))?,
+            (cluster, known) => {
+                let known = known.map_or(promise.cluster, |known| known.cluster);
+                return Err(WriteError::OtherCluster(cluster.unwrap_or(known)));
             }
         }
+        self.belong(promise.cluster)
     }
 
     fn append(&mut self, records: Vec<Record>) -> Result<(), WriteError> {

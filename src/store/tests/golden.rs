@@ -11,7 +11,7 @@ use crate::{
         frame::{self, Assembly, Linked},
         identity::{self, SLOT_BYTES},
         log::{Owner, Purged, decode_fact, encode_fact},
-        snapshot,
+        promise, snapshot,
     },
 };
 
@@ -115,4 +115,14 @@ fn a_snapshot_written_by_version_1_is_still_read() {
 
     assert_eq!(snapshot::decode(&file), snapshot::Found::Snapshot(snapshot.clone()));
     assert_written("snapshot", &snapshot::head(&snapshot).unwrap());
+}
+
+#[test]
+fn a_promise_written_by_version_1_is_still_read() {
+    let members = [(NodeId(3), "a".to_owned()), (NodeId(300), "b".to_owned())];
+    let cluster = ClusterId(uuid::Uuid::from_u128(0x0102_0304));
+    let promise = Promise { cluster, founder: NodeId(3), members: members.into() };
+
+    assert_written("promise", &promise::encode(&promise));
+    assert_eq!(promise::decode(&golden("promise")), promise::Found::Promise(promise));
 }

@@ -3,6 +3,7 @@
 mod damage;
 mod golden;
 pub(crate) mod hold;
+mod promise;
 mod stall;
 mod twins;
 
