@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio::time::timeout;
+
 use super::{
     CloseCode, Ended, Peer, StreamError,
     frame::{FrameReader, FrameWriter},
     hello::{Hello, Mismatch, Purpose},
-    limits::{HANDSHAKE, HELLO_MAX},
+    limits::{HANDSHAKE, HELLO_MAX, REASON},
     link::{Link, Rank, Settled},
     network::{Connection, Pipe},
     protocol::HELLO,
@@ -41,8 +43,11 @@ pub(super) async fn dialled(
     };
     let reply = match exchanged.await {
         Ok(reply) => reply,
-        // The peer's reason is the connection's, not the stream's.
-        Err(error) => return Err(connection.has_ended().unwrap_or_else(|| broken(&error))),
+        // The peer's reason is the connection's, not the stream's, and may come behind the stream's end.
+        Err(error) => {
+            let ended = timeout(REASON, connection.ended()).await;
+            return Err(ended.unwrap_or_else(|_| broken(&error)));
+        }
     };
     let settled = Hello::decode(&reply)
         .and_then(|hello| settle(shared, &connection, &hello, purpose, serial, true));

@@ -32,6 +32,10 @@ pub const REFRESH_SPREAD: Duration = Duration::from_secs(2);
 /// From the first packet to the end of the hello.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
 
+/// How long a peer's reason for turning a connection away may come behind its first sign of that: both leave together,
+/// and a packet that was lost is repeated by then.
+pub(super) const REASON: Duration = Duration::from_millis(250);
+
 /// A connection that was replaced stays at least this long without a stream: what was under way when the other side
 /// learnt of it still arrives.
 pub const RETIRE_QUIET: Duration = Duration::from_secs(1);

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::model::NodeId;
+use crate::model::{BootEpoch, NodeId};
 
 use super::{
     Addresses, CloseCode, Counters, Ended, Handler, Options, Peer, Protocol, StartError, Stream,
@@ -66,6 +66,18 @@ impl Transport {
         });
         shared.spawn(dial::listen(shared.clone()));
         Ok(Self { shared })
+    }
+
+    /// Who this node is.
+    #[must_use]
+    pub fn identity(&self) -> &super::Identity {
+        &self.shared.identity
+    }
+
+    /// Which start of the node this is.
+    #[must_use]
+    pub fn boot(&self) -> BootEpoch {
+        self.shared.boot
     }
 
     /// Where this node listens.

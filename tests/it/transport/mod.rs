@@ -11,4 +11,4 @@ mod peers;
 mod rank;
 mod renewal;
 mod simulated;
-mod support;
+pub(crate) mod support;

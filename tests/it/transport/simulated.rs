@@ -5,8 +5,8 @@ use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 use apolo::{
     model::{BootEpoch, NodeId},
     transport::{
-        Options, Protocol, SimulatedNetwork, StreamError, Timings, Transport, TransportError,
-        Weather, limits,
+        CloseCode, Identity, Options, Protocol, Role, SimulatedNetwork, StreamError, Timings,
+        Transport, TransportError, Weather, limits,
     },
 };
 use tokio::time::{Instant, sleep};
@@ -281,4 +281,26 @@ async fn twenty_four_hours_of_ageing_lose_no_request() {
 
     let dials = one.counters().dials() + two.counters().dials();
     assert!((4..=6).contains(&dials), "{dials}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_joiner_meets_joiners_and_members_and_learns_when_it_has_met_itself() {
+    for seed in 0..20 {
+        let network = SimulatedNetwork::new(seed);
+        let joiner = |id| {
+            let socket = network.join(address(id), Identity::joiner(NodeId(id)));
+            start(Options::simulated(socket, BootEpoch(1)))
+        };
+        let (one, two, member) = (joiner(1), joiner(2), node(&network, 3, 1));
+
+        for (other, role) in [(2, Role::Joiner), (3, Role::Server)] {
+            let meeting = one.meet(address(other), limits::FRAME).await.unwrap();
+            assert_eq!(meeting.peer().role, role);
+            assert_eq!(meeting.ask(b"x", limits::FRAME).await.unwrap(), "x");
+        }
+        let itself = one.meet(address(1), limits::FRAME).await.unwrap_err();
+
+        assert!(itself.is(CloseCode::Myself), "seed {seed}: {itself}");
+        drop((two, member));
+    }
 }
