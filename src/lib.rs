@@ -4,6 +4,7 @@ pub mod agent;
 mod apolo;
 pub mod bot;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod gateway;

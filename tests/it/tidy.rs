@@ -15,6 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("placement", &["model", "state"]),
     ("store", &["model"]),
     ("transport", &["model"]),
+    ("cluster", &["model", "store", "transport"]),
     ("raft", &["model", "state", "store"]),
     ("gateway", &["model"]),
     ("simulator", &["model"]),
@@ -66,6 +67,7 @@ const HOMES: &[(&str, &[&str])] = &[
     // Its types are the bot's API, so whoever handles an event or an intent may name them.
     ("twilight_model", &["gateway", "simulator", "bot", "agent", "node", "cli"]),
     ("quinn", &["transport"]),
+    ("hickory_resolver", &["cluster"]),
     ("rcgen", &["transport"]),
     ("x509_parser", &["transport"]),
     ("socket2", &["transport"]),
