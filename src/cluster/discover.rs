@@ -68,7 +68,7 @@ impl Candidates {
         self.peers.is_empty() && self.discover.is_none()
     }
 
-    /// Asks for every name. Takes [a few seconds](NAME_WITHIN) at most where no name server answers.
+    /// Asks for every name. A name of which no name server knows anything takes two seconds at most.
     pub async fn resolve(&self) -> Resolution {
         let resolver = if self.has_names() { resolver() } else { None };
         self.resolve_with(resolver.as_ref()).await
