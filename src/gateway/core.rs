@@ -1,6 +1,7 @@
 //! What outlives a connection: the session, how far it has come in the queue, and the queue itself.
 
 use super::{
+    batch::Batch,
     board::Board,
     control::ResumeFrom,
     feed::Intake,
@@ -14,7 +15,7 @@ use crate::model::{Sequence, Session, SessionId, SessionNumber};
 /// The state of a shard between its connections.
 #[derive(Debug)]
 pub(super) struct Core {
-    pub(super) feed: Intake,
+    pub(super) feed: Batch,
     pub(super) board: Board,
     pub(super) sequencer: Sequencer,
     pub(super) limits: PayloadLimits,
@@ -28,7 +29,7 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(
-        feed: Intake,
+        intake: Intake,
         board: Board,
         limits: PayloadLimits,
         resume: Option<ResumePoint>,
@@ -39,7 +40,7 @@ impl Core {
         let number = session.as_ref().map_or(previous, |session| previous.max(session.number));
         board.received.set(after);
         Self {
-            feed,
+            feed: Batch::new(intake),
             board,
             sequencer: Sequencer::resuming(after),
             limits,

@@ -2,15 +2,22 @@
 //!
 //! It is bounded by items and by bytes, and the sender never waits. A few places are kept free of dispatches, so that a
 //! marker (a new session, a lost one, the end of a connection) finds room in a queue that is full of events.
+//!
+//! What one poll of the socket yields crosses in a [`Batch`](super::batch::Batch), with few locks and few wake-ups.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker, ready},
 };
 
-use tokio::sync::{Notify, mpsc};
+use tokio::{sync::Notify, task::coop};
 
-use super::port::{Dispatch, Item};
+use super::port::Item;
 
 /// How much may wait in a shard's queue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,173 +35,263 @@ impl Default for FeedLimits {
     }
 }
 
-/// Places that only markers may take: a dozen connections' worth, at [`MARKERS_PER_CONNECTION`].
-const MARKERS_RESERVED: usize = 64;
+impl FeedLimits {
+    /// Whether half of the queue is free.
+    const fn is_low(self, level: Level) -> bool {
+        level.items <= self.items / 2 && level.bytes <= self.bytes / 2
+    }
+}
 
-/// The most markers that one connection yields: rewound, session lost, session started, connected, disconnected.
-const MARKERS_PER_CONNECTION: usize = 5;
+/// How much waits.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Level {
+    pub(super) items: usize,
+    pub(super) bytes: usize,
+}
+
+impl Level {
+    pub(super) const fn plus(self, other: Self) -> Self {
+        Self { items: self.items + other.items, bytes: self.bytes + other.bytes }
+    }
+}
 
 /// Makes a queue and returns its two ends.
 pub(crate) fn feed(limits: FeedLimits) -> (Intake, Feed) {
-    let (sender, receiver) = mpsc::channel(limits.items.saturating_add(MARKERS_RESERVED));
     let shared = Arc::new(Shared {
         limits,
-        bytes: AtomicUsize::new(0),
-        awaited: AtomicBool::new(false),
+        queue: Mutex::default(),
+        unread: AtomicBool::new(false),
+        idle: AtomicBool::new(false),
         drained: Notify::new(),
     });
-    (Intake { sender, shared: Arc::clone(&shared) }, Feed { receiver, shared })
+    (Intake(Arc::new(Sender(Arc::clone(&shared)))), Feed { shared })
 }
 
 /// The receiving end of a shard's queue.
 #[derive(Debug)]
 pub struct Feed {
-    receiver: mpsc::Receiver<Item>,
     shared: Arc<Shared>,
 }
 
 impl Feed {
     /// Waits for the next item; `None` once the supervisor has returned and the queue is empty. Cancel safe.
     pub async fn recv(&mut self) -> Option<Item> {
-        let item = self.receiver.recv().await?;
-        self.taken(cost(&item));
-        Some(item)
+        poll_fn(|cx| self.poll_taken(cx, Queue::pop)).await
     }
 
     /// Waits for at least one item, and appends up to `limit` of them to `items`. Returns how many; 0 is the end, or a
     /// `limit` of 0. Cancel safe.
     pub async fn recv_many(&mut self, items: &mut Vec<Item>, limit: usize) -> usize {
-        let before = items.len();
-        let count = self.receiver.recv_many(items, limit).await;
-        self.taken(items.iter().skip(before).map(cost).sum());
-        count
+        if limit == 0 {
+            return 0;
+        }
+        let taken = poll_fn(|cx| self.poll_taken(cx, |queue| queue.take(items, limit))).await;
+        taken.unwrap_or(0)
     }
 
     /// Takes the next item, if one is there.
     pub fn try_recv(&mut self) -> Option<Item> {
-        let item = self.receiver.try_recv().ok()?;
-        self.taken(cost(&item));
+        let mut queue = self.shared.queue();
+        let item = queue.pop()?;
+        self.shared.taken(queue);
         Some(item)
     }
 
     /// Items that wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.receiver.len()
+        self.shared.level().items
     }
 
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.receiver.is_empty()
+        self.len() == 0
     }
 
-    fn taken(&self, bytes: usize) {
-        self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        if self.shared.awaited.load(Ordering::SeqCst) && self.shared.is_low(self.receiver.len()) {
-            self.shared.drained.notify_one();
+    /// Takes something, or waits for it; `None` at the end.
+    fn poll_taken<T>(
+        &self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut Queue) -> Option<T>,
+    ) -> Poll<Option<T>> {
+        let budget = ready!(coop::poll_proceed(cx));
+        let mut queue = self.shared.queue();
+        let taken = take(&mut queue);
+        if taken.is_none() && !queue.finished {
+            queue.reader = Some(cx.waker().clone());
+            self.shared.idle.store(true, Ordering::Relaxed);
+            return Poll::Pending;
         }
+        budget.made_progress();
+        self.shared.taken(queue);
+        Poll::Ready(taken)
     }
 }
 
-/// The sending end. It never waits for the receiver.
-#[derive(Clone, Debug)]
-pub(crate) struct Intake {
-    sender: mpsc::Sender<Item>,
-    shared: Arc<Shared>,
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.shared.unread.store(true, Ordering::SeqCst);
+        let waiting = std::mem::take(&mut *self.shared.queue());
+        self.shared.drained.notify_one();
+        drop(waiting);
+    }
 }
 
-/// Why a dispatch was not taken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Refused {
-    /// The bound on items or bytes is reached.
-    Full,
-    /// The receiver is gone.
-    Closed,
-}
+/// The sending end.
+#[derive(Clone, Debug)]
+pub(crate) struct Intake(Arc<Sender>);
 
 impl Intake {
-    /// Queues a dispatch, unless that would pass a bound.
-    pub(crate) fn dispatch(&self, dispatch: Dispatch) -> Result<(), Refused> {
-        if self.sender.is_closed() {
-            return Err(Refused::Closed);
+    pub(super) fn limits(&self) -> FeedLimits {
+        self.0.0.limits
+    }
+
+    /// How much waits.
+    pub(super) fn level(&self) -> Level {
+        self.0.0.level()
+    }
+
+    /// Whether the receiver is gone.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.0.unread.load(Ordering::Relaxed)
+    }
+
+    /// Whether the receiver waits for an item. Only a hint: the end of a poll hands everything over in any case.
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.0.idle.load(Ordering::Relaxed)
+    }
+
+    /// Puts items of so many bytes behind those that wait, and leaves `items` empty. The bounds are the caller's to
+    /// keep. Returns how much waits now.
+    pub(super) fn append(&self, items: &mut VecDeque<Item>, bytes: usize) -> Level {
+        let shared = &self.0.0;
+        let mut queue = shared.queue();
+        if self.is_closed() {
+            drop(queue);
+            items.clear();
+            return Level::default();
         }
-        let bytes = dispatch.json.len();
-        let waiting = self.shared.bytes.load(Ordering::Relaxed);
-        let over = waiting > 0 && waiting.saturating_add(bytes) > self.shared.limits.bytes;
-        if over || self.sender.capacity() <= MARKERS_RESERVED {
-            return Err(Refused::Full);
+        if queue.items.is_empty() {
+            std::mem::swap(&mut queue.items, items);
+        } else {
+            queue.items.append(items);
         }
-        self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.sender.try_send(Item::Dispatch(dispatch)).map_err(|error| {
-            self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            match error {
-                mpsc::error::TrySendError::Full(_) => Refused::Full,
-                mpsc::error::TrySendError::Closed(_) => Refused::Closed,
-            }
-        })
-    }
-
-    /// Queues a marker. [`Intake::room_for_markers`] was awaited before the connection was opened, so there is room;
-    /// where the receiver is gone the marker goes nowhere.
-    pub(crate) fn mark(&self, marker: Item) {
-        if let Err(mpsc::error::TrySendError::Full(marker)) = self.sender.try_send(marker) {
-            debug_assert!(false, "no room for {marker:?}");
-            tracing::error!(?marker, "a marker found no room in the queue");
+        queue.bytes += bytes;
+        let level = queue.level();
+        let reader = queue.reader.take();
+        shared.idle.store(false, Ordering::Relaxed);
+        drop(queue);
+        if let Some(reader) = reader {
+            reader.wake();
         }
+        level
     }
 
-    /// Whether there is room for all markers that one more connection can yield.
-    pub(super) fn has_room_for_markers(&self) -> bool {
-        self.sender.capacity() >= MARKERS_PER_CONNECTION || self.sender.is_closed()
-    }
-
-    /// Whether there is hardly room for one more dispatch: none by number, or less than a quarter by bytes.
-    pub(super) fn is_full(&self) -> bool {
-        let bytes = self.shared.bytes.load(Ordering::Relaxed);
-        self.sender.capacity() <= MARKERS_RESERVED || bytes > self.shared.limits.bytes / 4 * 3
-    }
-
-    /// Whether half of the queue is free, in items and in bytes.
+    /// Whether half of the queue is free, in items and in bytes, or nobody reads it.
     pub(super) fn is_low(&self) -> bool {
-        self.shared.is_low(self.waiting()) || self.sender.is_closed()
+        self.limits().is_low(self.level()) || self.is_closed()
     }
 
     /// Waits until half of the queue is free, or the receiver is gone.
     pub(super) async fn low(&self) {
-        self.shared.awaited.store(true, Ordering::SeqCst);
-        while !self.is_low() {
-            tokio::select! {
-                () = self.shared.drained.notified() => {}
-                () = self.sender.closed() => {}
+        loop {
+            self.0.0.queue().awaited = true;
+            if self.is_low() {
+                break;
             }
+            self.0.0.drained.notified().await;
         }
-        self.shared.awaited.store(false, Ordering::SeqCst);
+        self.0.0.queue().awaited = false;
     }
+}
 
-    fn waiting(&self) -> usize {
-        self.sender.max_capacity() - self.sender.capacity()
+/// The queue ends where the last of the sending ends is dropped.
+#[derive(Debug)]
+struct Sender(Arc<Shared>);
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        let mut queue = self.0.queue();
+        queue.finished = true;
+        let reader = queue.reader.take();
+        drop(queue);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 }
 
 #[derive(Debug)]
 struct Shared {
     limits: FeedLimits,
-    bytes: AtomicUsize,
-    /// Whether the sender waits for `drained`; spares the receiver the arithmetic otherwise.
-    awaited: AtomicBool,
+    queue: Mutex<Queue>,
+    /// Whether the receiver is gone.
+    unread: AtomicBool,
+    /// Whether there is a reader who waits.
+    idle: AtomicBool,
     drained: Notify,
 }
 
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    bytes: usize,
+    /// Whoever waits for an item.
+    reader: Option<Waker>,
+    /// Whether the sender waits for `drained`.
+    awaited: bool,
+    /// Whether nothing will be added.
+    finished: bool,
+}
+
 impl Shared {
-    fn is_low(&self, waiting: usize) -> bool {
-        waiting <= self.limits.items / 2
-            && self.bytes.load(Ordering::Relaxed) <= self.limits.bytes / 2
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn level(&self) -> Level {
+        self.queue().level()
+    }
+
+    /// Tells a sender that waits for it that there is room.
+    fn taken(&self, queue: MutexGuard<'_, Queue>) {
+        let tell = queue.awaited && self.limits.is_low(queue.level());
+        drop(queue);
+        if tell {
+            self.drained.notify_one();
+        }
+    }
+}
+
+impl Queue {
+    fn level(&self) -> Level {
+        Level { items: self.items.len(), bytes: self.bytes }
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        let item = self.items.pop_front()?;
+        self.bytes -= cost(&item);
+        Some(item)
+    }
+
+    /// Appends up to `limit` items to `into`; `None` where there is none.
+    fn take(&mut self, into: &mut Vec<Item>, limit: usize) -> Option<usize> {
+        let count = limit.min(self.items.len());
+        let before = into.len();
+        if count == self.items.len() {
+            self.bytes = 0;
+            into.extend(self.items.drain(..));
+        } else {
+            into.extend(self.items.drain(..count));
+            self.bytes -= into.iter().skip(before).map(cost).sum::<usize>();
+        }
+        (count > 0).then_some(count)
     }
 }
 
 /// What an item counts against the bound on bytes: its payload. What it takes beside that is bounded by the items.
-const fn cost(item: &Item) -> usize {
+pub(super) const fn cost(item: &Item) -> usize {
     match item {
         Item::Dispatch(dispatch) => dispatch.json.len(),
         Item::SessionStarted(_)
@@ -211,7 +308,11 @@ const _: () = assert!(size_of::<Item>() <= 128, "a full queue must stay below a 
 mod tests {
     use super::*;
     use crate::{
-        gateway::EventName,
+        gateway::{
+            EventName,
+            batch::{MARKERS_PER_CONNECTION, Refused},
+            port::Dispatch,
+        },
         model::{Sequence, SessionNumber},
     };
 

@@ -5,8 +5,8 @@ use std::{ops::ControlFlow, time::Duration};
 use twilight_gateway::EventType;
 
 use super::{
+    batch::Refused,
     connection::{Connection, Flow, Pumped, Stage, ended},
-    feed::Refused,
     held::{Early, Held},
     ladder::{Attempt, Cause},
     name::EventName,

@@ -14,6 +14,7 @@
 //!                     Control, stop ─┘  └─▶ Permits
 //! ```
 
+mod batch;
 mod board;
 mod connection;
 mod control;

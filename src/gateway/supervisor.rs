@@ -136,7 +136,7 @@ impl Supervisor {
     /// half empty, since a new session whose events can't be taken would be lost as well.
     async fn room(&self, attempt: Attempt) {
         if attempt == Attempt::Identify || !self.core.feed.has_room_for_markers() {
-            self.core.feed.low().await;
+            self.core.feed.intake().low().await;
         }
     }
 
