@@ -1,5 +1,10 @@
 //! The two ways to end a supervisor.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use tokio_util::sync::CancellationToken;
 
 /// Ends a supervisor: in good order, or at once.
@@ -9,6 +14,14 @@ use tokio_util::sync::CancellationToken;
 pub struct Stop {
     drain: CancellationToken,
     fence: CancellationToken,
+    fenced: Arc<Fenced>,
+}
+
+/// Whether the fence is up: asked for with every event, and a token's answer costs a lock.
+#[derive(Debug, Default)]
+struct Fenced {
+    here: AtomicBool,
+    above: Option<Arc<Self>>,
 }
 
 impl Stop {
@@ -21,7 +34,14 @@ impl Stop {
     /// A stop that this one ends too, and that can be ended alone.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { drain: self.drain.child_token(), fence: self.fence.child_token() }
+        Self {
+            drain: self.drain.child_token(),
+            fence: self.fence.child_token(),
+            fenced: Arc::new(Fenced {
+                here: AtomicBool::new(false),
+                above: Some(Arc::clone(&self.fenced)),
+            }),
+        }
     }
 
     /// Close with 4000, wait shortly for the answer, return.
@@ -32,13 +52,14 @@ impl Stop {
     /// Write nothing more, read nothing more, drop the socket without a close frame. For an owner whose right to the
     /// shard has ended: even a heartbeat would be one too many.
     pub fn fence(&self) {
+        self.fenced.here.store(true, Ordering::Release);
         self.fence.cancel();
     }
 
     /// Whether [`Stop::fence`] was called. Asked before every poll of the socket.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
-        self.fence.is_cancelled()
+        self.fenced.is_up()
     }
 
     /// Waits for [`Stop::drain`].
@@ -49,5 +70,28 @@ impl Stop {
     /// Waits for [`Stop::fence`].
     pub(super) async fn fenced(&self) {
         self.fence.cancelled().await;
+    }
+}
+
+impl Fenced {
+    fn is_up(&self) -> bool {
+        self.here.load(Ordering::Acquire) || self.above.as_ref().is_some_and(|above| above.is_up())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fence_holds_for_what_stands_below_it_and_for_nothing_above() {
+        let above = Stop::new();
+        let (one, other) = (above.child(), above.child());
+
+        one.fence();
+        assert_eq!([&above, &one, &other].map(Stop::is_fenced), [false, true, false]);
+        above.fence();
+
+        assert_eq!([&above, &one, &other].map(Stop::is_fenced), [true; 3]);
     }
 }
