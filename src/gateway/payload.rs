@@ -32,26 +32,38 @@ impl PayloadLimits {
         if json.len() > self.bytes {
             return Err(Excess::Bytes);
         }
-        if may_be_deeper(json.as_bytes(), self.depth) && is_deeper(json.as_bytes(), self.depth) {
+        let json = json.as_bytes();
+        if openings(json) > self.depth
+            && may_be_deeper(json, self.depth)
+            && is_deeper(json, self.depth)
+        {
             return Err(Excess::Depth);
         }
         Ok(())
     }
 }
 
-/// Whether brackets and braces are open somewhere by more than `depth`, told to within a chunk, and quickly.
-fn may_be_deeper(json: &[u8], depth: usize) -> bool {
-    /// Few enough for a sum in one byte.
-    const CHUNK: usize = 128;
+/// Few enough for a sum in one byte.
+const CHUNK: usize = 128;
+
+/// How many brackets and braces of `wanted`'s direction, `{` or `}`, are among these: no more than [`CHUNK`] bytes.
+/// Neither a remainder nor an overflow is looked for, or the compiler could use no vectors.
+fn count(bytes: &[u8], wanted: u8) -> usize {
     /// The one bit between `[` and `{`, and between `]` and `}`.
     const CASE: u8 = b'[' ^ b'{';
 
-    /// Neither a remainder nor an overflow is looked for within a chunk, or the compiler could use no vectors.
-    fn count(bytes: &[u8], wanted: u8) -> usize {
-        let add = |sum: u8, byte: &u8| sum.wrapping_add(u8::from(byte | CASE == wanted));
-        usize::from(bytes.iter().fold(0, add))
-    }
+    let add = |sum: u8, byte: &u8| sum.wrapping_add(u8::from(byte | CASE == wanted));
+    usize::from(bytes.iter().fold(0, add))
+}
 
+/// How many brackets and braces are opened.
+fn openings(json: &[u8]) -> usize {
+    let (chunks, rest) = json.as_chunks::<CHUNK>();
+    chunks.iter().map(|chunk| count(chunk, b'{')).sum::<usize>() + count(rest, b'{')
+}
+
+/// Whether brackets and braces are open somewhere by more than `depth`, told to within a chunk, and quickly.
+fn may_be_deeper(json: &[u8], depth: usize) -> bool {
     let (chunks, rest) = json.as_chunks::<CHUNK>();
     let mut open = 0_usize;
     for chunk in chunks {

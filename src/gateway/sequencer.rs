@@ -138,8 +138,12 @@ impl Sequencer {
 
     fn advance(&mut self, sequence: Sequence) {
         self.last = sequence;
-        self.faults.clear();
-        self.suspects.remove(&sequence);
+        if !self.faults.is_empty() {
+            self.faults.clear();
+        }
+        if !self.suspects.is_empty() {
+            self.suspects.remove(&sequence);
+        }
     }
 }
 
