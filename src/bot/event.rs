@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::de::DeserializeSeed as _;
 use thiserror::Error;
 use twilight_model::gateway::event::{
-    DispatchEvent, EventType, GatewayEvent, GatewayEventDeserializer,
+    DispatchEvent, DispatchEventWithTypeDeserializer, EventType, GatewayEvent,
+    GatewayEventDeserializer,
 };
 
 use super::guild_of;
@@ -39,7 +40,11 @@ impl Event {
         if matches!(name.kind(), None | Some(EventType::RateLimited)) {
             return Ok(Self::undecoded(name, raw));
         }
-        match decode(&raw) {
+        let decoded = match data_of(name.as_str(), &raw).and_then(|data| decode_data(&name, data)) {
+            Some(typed) => Ok(typed),
+            None => decode(&raw),
+        };
+        match decoded {
             Ok(typed) => Ok(Self { name, raw, typed: Some(typed) }),
             Err(error) => Err((Self::undecoded(name, raw), error)),
         }
@@ -75,6 +80,22 @@ impl Event {
     pub fn into_typed(self) -> Option<DispatchEvent> {
         self.typed.map(|typed| *typed)
     }
+}
+
+/// The `d` of a dispatch in the form that Discord gives every one: `{"t":"NAME","s":7,"op":0,"d":…}`.
+fn data_of<'a>(name: &str, raw: &'a str) -> Option<&'a str> {
+    let rest = raw.strip_prefix(r#"{"t":""#)?.strip_prefix(name)?.strip_prefix(r#"","s":"#)?;
+    let rest = rest.get(rest.bytes().take_while(u8::is_ascii_digit).count()..)?;
+    rest.strip_prefix(r#","op":0,"d":"#)?.strip_suffix('}')
+}
+
+/// The event, without another look for what its envelope says. Whatever stands in the way is for [`decode`] to judge.
+fn decode_data(name: &EventName, data: &str) -> Option<Box<DispatchEvent>> {
+    let mut json = serde_json::Deserializer::from_str(data);
+    let event =
+        DispatchEventWithTypeDeserializer::new(name.as_str()).deserialize(&mut json).ok()?;
+    json.end().ok()?;
+    Some(Box::new(event))
 }
 
 fn decode(raw: &str) -> Result<Box<DispatchEvent>, DecodeError> {
@@ -117,6 +138,36 @@ mod tests {
         let event = decoded("NEW_THING", r#"{"op":0,"s":2,"t":"NEW_THING","d":{}}"#).unwrap();
 
         assert!(event.typed().is_none());
+    }
+
+    #[test]
+    fn an_event_is_the_same_whether_or_not_its_envelope_is_in_discords_form() {
+        let data = r#"{"channel_id":"1","guild_id":"2","timestamp":3,"user_id":"4"}"#;
+        let [discords, other, more] = [
+            format!(r#"{{"t":"TYPING_START","s":7,"op":0,"d":{data}}}"#),
+            format!(r#"{{"op":0,"s":7,"d":{data},"t":"TYPING_START"}}"#),
+            format!(r#"{{"t":"TYPING_START","s":7,"op":0,"d":{data},"x":{{}}}}"#),
+        ];
+        let typed = |raw: &str| decoded("TYPING_START", raw).unwrap().into_typed().unwrap();
+
+        assert_eq!(data_of("TYPING_START", &discords), Some(data));
+        assert_eq!(data_of("TYPING_START", &other), None);
+        assert_eq!(typed(&discords), typed(&other));
+        assert_eq!(typed(&discords), typed(&more));
+    }
+
+    #[test]
+    fn what_follows_the_content_is_judged_as_in_any_other_form() {
+        for raw in [
+            r#"{"t":"RESUMED","s":7,"op":0,"d":{}}}"#,
+            r#"{"t":"RESUMED","s":7,"op":0,"d":{},"d":{}}"#,
+            r#"{"t":"RESUMED","s":7,"op":0,"d":{}"#,
+            r#"{"t":"TYPING_START","s":7,"op":0,"d":{}}"#,
+        ] {
+            let name = if raw.contains("RESUMED") { "RESUMED" } else { "TYPING_START" };
+
+            assert_eq!(decoded(name, raw).is_ok(), decode(raw).is_ok(), "{raw}");
+        }
     }
 
     #[test]
