@@ -11,14 +11,10 @@ use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
-    task::Poll,
     time::Duration,
 };
 
-use futures_util::{
-    future::{BoxFuture, FutureExt as _},
-    poll,
-};
+use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::{JoinError, JoinSet},
@@ -194,7 +190,7 @@ impl Deliverer {
                 biased;
                 () = stop.cancelled() => break,
                 Some(done) = self.running.join_next() => {
-                    self.finished(done).await?;
+                    self.finished(done)?;
                     0
                 }
                 changed = self.states.changed(), if self.is_ahead() => {
@@ -212,7 +208,10 @@ impl Deliverer {
                 }
             };
             for item in batch.drain(..taken) {
-                self.take(item).await?;
+                match item {
+                    Item::Dispatch(dispatch) => self.dispatch(dispatch)?,
+                    marker => self.mark(marker).await?,
+                }
             }
             self.publish();
         }
@@ -244,9 +243,9 @@ impl Deliverer {
         }
     }
 
-    async fn take(&mut self, item: Item) -> Result<(), Fenced> {
-        match item {
-            Item::Dispatch(dispatch) => self.dispatch(dispatch).await?,
+    async fn mark(&mut self, marker: Item) -> Result<(), Fenced> {
+        match marker {
+            Item::Dispatch(dispatch) => self.dispatch(dispatch)?,
             Item::SessionStarted(session) => self.begin_session(session).await?,
             Item::SessionLost { session, after, received, reason } => {
                 self.end_session(session, after, received, reason).await?;
@@ -265,7 +264,7 @@ impl Deliverer {
         Ok(())
     }
 
-    async fn dispatch(&mut self, dispatch: Dispatch) -> Result<(), Fenced> {
+    fn dispatch(&mut self, dispatch: Dispatch) -> Result<(), Fenced> {
         if self.voided {
             return Ok(());
         }
@@ -282,22 +281,22 @@ impl Deliverer {
         let position = Position { session: self.session, sequence, redelivered };
         let pending = Pending { dispatch, position, generation: self.generation };
         if self.lanes.is_idle() {
-            self.start(pending, None).await?;
+            self.start(pending, None)?;
             return Ok(());
         }
         let lane = guild_of(pending.dispatch.name.as_str(), &pending.dispatch.json);
         if let Some(pending) = self.lanes.wait(lane, pending) {
-            self.start(pending, Some(lane)).await?;
+            self.start(pending, Some(lane))?;
         }
         Ok(())
     }
 
     /// Takes note of a finished handler, and starts what waited behind it.
-    async fn finished(&mut self, done: Result<Done, JoinError>) -> Result<(), Fenced> {
+    fn finished(&mut self, done: Result<Done, JoinError>) -> Result<(), Fenced> {
         let done = done.expect("handlers catch their panics and are aborted only with this task");
         self.settle(done.sequence, done.generation, done.failure);
         while let Some(pending) = self.lanes.next(done.lane) {
-            if self.start(pending, Some(done.lane)).await? == Started::Runs {
+            if self.start(pending, Some(done.lane))? == Started::Runs {
                 break;
             }
         }
@@ -305,7 +304,7 @@ impl Deliverer {
     }
 
     /// Polls an event's handler for the first time.
-    async fn start(&mut self, pending: Pending, lane: Option<Lane>) -> Result<Started, Fenced> {
+    fn start(&mut self, pending: Pending, lane: Option<Lane>) -> Result<Started, Fenced> {
         if self.fence.is_down() {
             return Err(Fenced);
         }
@@ -327,27 +326,26 @@ impl Deliverer {
         }
         let context = Context::new(Arc::clone(&self.shared), position);
         let bot = Arc::clone(&self.bot);
-        let mut handler = match catch_unwind(AssertUnwindSafe(|| bot.event(context, event))) {
-            Ok(future) => AssertUnwindSafe(future).catch_unwind(),
-            Err(panic) => {
-                self.settle(sequence, generation, Some(Failure::panic(panic.as_ref())));
-                return Ok(Started::Finished);
-            }
-        };
-        match poll!(&mut handler) {
-            Poll::Ready(result) => {
-                self.settle(sequence, generation, failure(result));
-                Ok(Started::Finished)
-            }
-            Poll::Pending => {
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let mut handler = bot.event(context, event);
+            // Without a waker: the task that it may move to polls it again at once.
+            (&mut handler).now_or_never().ok_or(handler)
+        }));
+        let result = match polled {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(handler)) => {
                 let lane = lane.unwrap_or_else(|| guild_of(name.as_str(), &raw));
                 self.lanes.start(lane);
+                let handler = AssertUnwindSafe(handler).catch_unwind();
                 self.running.spawn(async move {
                     Done { lane, sequence, generation, failure: failure(handler.await) }
                 });
-                Ok(Started::Runs)
+                return Ok(Started::Runs);
             }
-        }
+            Err(panic) => Err(panic),
+        };
+        self.settle(sequence, generation, failure(result));
+        Ok(Started::Finished)
     }
 
     fn wants(&self, name: &EventName) -> bool {

@@ -19,7 +19,7 @@ impl Deliverer {
     /// Lets what was delivered of the old session finish, so that its events are not forgotten unhandled.
     pub(super) async fn drain(&mut self) -> Result<(), Fenced> {
         while let Some(done) = self.running.join_next().await {
-            self.finished(done).await?;
+            self.finished(done)?;
         }
         Ok(())
     }
