@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use serde::Deserialize;
 use twilight_model::gateway::event::EventType;
 
+use crate::bot::guild_of;
 use crate::gateway::EventName;
 use crate::model::{GuildId, Sequence};
 
@@ -109,8 +110,8 @@ impl Tally {
                     self.leave(guild.id());
                 }
             }
-            "GUILD_MEMBER_ADD" => self.member(json, 1),
-            "GUILD_MEMBER_REMOVE" => self.member(json, -1),
+            "GUILD_MEMBER_ADD" => self.member(name, json, 1),
+            "GUILD_MEMBER_REMOVE" => self.member(name, json, -1),
             _ => {}
         }
     }
@@ -149,11 +150,11 @@ impl Tally {
         self.inherited = Totals { guilds: guilds.saturating_sub(1), members: members - average };
     }
 
-    fn member(&mut self, json: &str, change: i64) {
-        let Some(event) = parse::<Member>(json) else {
+    fn member(&mut self, name: &str, json: &str, change: i64) {
+        let Some(guild) = guild_of(name, json) else {
             return;
         };
-        let total = match self.seen.get_mut(&GuildId(event.guild_id.0)) {
+        let total = match self.seen.get_mut(&guild) {
             Some(Some(members)) => {
                 *members = members.saturating_add_signed(change);
                 &mut self.members
@@ -184,11 +185,6 @@ struct Guild {
     id: Snowflake,
     unavailable: Option<bool>,
     member_count: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Member {
-    guild_id: Snowflake,
 }
 
 impl Guild {
