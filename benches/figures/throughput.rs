@@ -240,6 +240,7 @@ async fn apolo(replay: &Replay, progress: &Arc<Progress>, form: Form) -> Result<
     let mut config = Config::default();
     config.data_dir = directory.path().to_owned();
     config.http_addr = ([127, 0, 0, 1], 0).into();
+    config.quic_addr = ([127, 0, 0, 1], 0).into();
     config.discord_api = rest.api_url().parse()?;
     config.token = Token::parse("a.benchmark.token");
     let node = Node::start(NodeOptions::new(config, Arc::new(bot))).await?;

@@ -8,10 +8,12 @@
 mod board;
 mod decide;
 mod deliver;
-mod fence;
+mod keeper;
 mod lanes;
 mod outcome;
+mod permits;
 mod progress;
+mod releases;
 mod report;
 mod session_log;
 mod shard;
@@ -19,8 +21,9 @@ mod tally;
 mod tracker;
 
 pub use board::{Board, ShardNow};
-pub use fence::Fence;
+pub use keeper::LocalReports;
 pub use outcome::OutcomeTotals;
+pub use permits::ClusterPermits;
 pub use progress::Progress;
 pub use tally::Totals;
 
@@ -31,8 +34,8 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, mpsc},
-    task::{JoinHandle, JoinSet},
+    sync::{Notify, mpsc, watch},
+    task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -40,21 +43,25 @@ use tracing::{error, info, warn};
 
 use crate::bot::{Context, DynBot, Notice, Position, Shared};
 use crate::gateway::{self, FatalClose, Permits, ResumePoint, Supervisor};
+use crate::lease::Right;
 use crate::model::{
-    Epoch, NodeId, Sequence, SessionNumber, ShardId, ShardStatus, ShardTotal, UnixMillis,
+    BootEpoch, Epoch, NodeId, Sequence, SessionNumber, ShardId, ShardStatus, ShardTotal, UnixMillis,
 };
 use crate::raft::Handle;
 use crate::state::{Command, Shard, ShardReport, State};
+use crate::transport::Transport;
 
-use decide::{Action, decide};
+use decide::{Action, Doing, decide};
 use deliver::Start;
+use keeper::Keeper;
+use releases::Releases;
 use session_log::RaftSessionLog;
 use shard::{End, HANDLER_GRACE, RunningShard};
 
 /// Between two reports of the shards' progress: what a crash may make Discord send a second time, at most.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 
-/// Reports that a shard asks for before their time are this far apart: next to nothing of what it may be ahead, and
+/// Reports that a shard asks for before their time are made this far apart: next to nothing of what it may be ahead, and
 /// one log entry for all shards that ask meanwhile.
 const EARLY_REPORT_EVERY: Duration = Duration::from_millis(10);
 
@@ -78,13 +85,22 @@ pub struct Options {
     pub gateway: gateway::Options,
     /// Where leave to identify comes from.
     pub permits: Arc<dyn Permits>,
-    /// The right to run shards.
-    pub fence: Fence,
+    /// Which start of this node it is.
+    pub boot: BootEpoch,
+    /// The right to run shards, which the agent keeps.
+    pub right: Right,
+    /// The way to a leader elsewhere.
+    pub transport: Option<Transport>,
+    /// The way to the leader's loop in this process.
+    pub local: LocalReports,
     /// Between two looks at a shard that says nothing new.
     pub health_check_interval: Duration,
     /// A shard without a connection for this long is dead.
     pub shard_timeout: Duration,
 }
+
+/// A fatal close code, and the shard that met it.
+type Fatal = (ShardId, FatalClose);
 
 /// A node's loop.
 #[derive(Debug)]
@@ -94,10 +110,13 @@ pub struct Agent {
     running: BTreeMap<ShardId, RunningShard>,
     tasks: JoinSet<(ShardId, End)>,
     /// Where shards tell of a fatal close code, and where the agent hears of it.
-    fatal: (mpsc::Sender<(ShardId, FatalClose)>, mpsc::Receiver<(ShardId, FatalClose)>),
+    fatal: (mpsc::Sender<Fatal>, mpsc::Receiver<Fatal>),
     /// Shards that met a fatal close code and wait for the operator.
     resting: BTreeSet<ShardId>,
-    reporting: Option<JoinHandle<()>>,
+    releases: Releases,
+    reports: watch::Sender<Arc<Vec<ShardReport>>>,
+    /// Asks the keeper to send reports before their time.
+    early: Arc<Notify>,
     /// A shard that runs far ahead of its checkpoint asks for a report.
     asked: Arc<Notify>,
     board: Board,
@@ -108,13 +127,15 @@ impl Agent {
     #[must_use]
     pub fn new(raft: Handle, options: Options) -> Self {
         Self {
+            releases: Releases::new(raft.clone()),
             raft,
             options,
             running: BTreeMap::new(),
             tasks: JoinSet::new(),
             fatal: mpsc::channel(FATAL_MAX),
             resting: BTreeSet::new(),
-            reporting: None,
+            reports: watch::Sender::default(),
+            early: Arc::default(),
             asked: Arc::default(),
             board: Board::default(),
         }
@@ -136,6 +157,9 @@ impl Agent {
         // Ticks before each early report, so that the next one has to wait for the tick after it.
         let mut early = interval(EARLY_REPORT_EVERY);
         early.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut begun = self.options.right.begun();
+        let kept = CancellationToken::new();
+        let keeper = tokio::spawn(self.keeper().run(kept.clone()));
         loop {
             let state = Arc::clone(&states.borrow_and_update());
             self.act(&state);
@@ -143,14 +167,32 @@ impl Agent {
                 biased;
                 () = stop.cancelled() => break,
                 // Before the end of the shard that told of it, so that it is not started anew.
-                Some((shard, fatal)) = self.fatal.1.recv() => self.halt(shard, fatal).await,
-                Some(ended) = self.tasks.join_next() => self.ended(ended),
+                Some((shard, fatal)) = self.fatal.1.recv() => self.halt(shard, fatal),
+                Some(ended) = self.tasks.join_next() => self.ended(ended, &state),
+                () = self.releases.settled() => {}
                 changed = states.changed() => if changed.is_err() { break },
+                _ = begun.changed() => {}
                 _ = reports.tick() => self.report(&state),
                 () = async { early.tick().await; asked.notified().await } => self.report(&state),
             }
         }
         self.stop().await;
+        // To the end: without the right nothing may be delivered, and handlers were still to finish.
+        kept.cancel();
+        let _ = keeper.await;
+    }
+
+    fn keeper(&self) -> Keeper {
+        Keeper {
+            me: self.options.me,
+            boot: self.options.boot,
+            raft: self.raft.clone(),
+            right: self.options.right.clone(),
+            transport: self.options.transport.clone(),
+            reports: self.reports.subscribe(),
+            local: self.options.local.clone(),
+            early: Arc::clone(&self.early),
+        }
     }
 
     fn act(&mut self, state: &State) {
@@ -158,8 +200,14 @@ impl Agent {
             Some(halted) => drop(self.resting.insert(halted.shard)),
             None => self.resting.clear(),
         }
-        let running = self.running.iter().map(|(shard, held)| (*shard, held.epoch)).collect();
-        for action in decide(state, self.options.me, &running, &self.resting) {
+        self.releases.forget_the_settled(state);
+        let doing = Doing {
+            running: self.running.iter().map(|(shard, held)| (*shard, held.epoch)).collect(),
+            releasing: self.releases.epochs(),
+            resting: self.resting.clone(),
+            may_run: self.options.right.holds(),
+        };
+        for action in decide(state, self.options.me, &doing) {
             match action {
                 Action::Start(shard, epoch) => self.start(state, shard, epoch),
                 Action::Stop(shard) => {
@@ -167,8 +215,10 @@ impl Agent {
                         held.stop.cancel();
                     }
                 }
+                Action::Release(shard, epoch) => self.releases.add(ShardReport::new(shard, epoch)),
             }
         }
+        self.releases.propose();
     }
 
     fn start(&mut self, state: &State, shard: ShardId, epoch: Epoch) {
@@ -180,6 +230,7 @@ impl Agent {
         let (supervisor, handles) = Supervisor::new(options, Arc::clone(&self.options.permits))
             .expect("the gateway's URL was admitted when the node started");
         let stop = CancellationToken::new();
+        let fence = self.options.right.fence();
         let shared = Arc::new(Shared {
             shard,
             total: facts.total,
@@ -202,7 +253,7 @@ impl Agent {
             shared: Arc::clone(&shared),
             log: Arc::new(RaftSessionLog { raft: self.raft.clone(), shard, epoch }),
             control: handles.control,
-            fence: self.options.fence.clone(),
+            fence: fence.clone(),
             progress: Arc::clone(&progress),
             reports: Arc::clone(&self.asked),
             session: if resumes { checkpoint.session } else { SessionNumber::default() },
@@ -230,8 +281,9 @@ impl Agent {
         );
         let feed = handles.feed;
         let fatal = self.fatal.0.clone();
-        self.tasks
-            .spawn(async move { (shard, shard::run(supervisor, feed, start, stop, fatal).await) });
+        self.tasks.spawn(async move {
+            (shard, shard::run(supervisor, feed, start, stop, fence, fatal).await)
+        });
     }
 
     fn connection(&self, shard: ShardId, total: ShardTotal, held: &Shard) -> gateway::Options {
@@ -250,23 +302,36 @@ impl Agent {
     }
 
     /// Has all identifies halted.
-    async fn halt(&mut self, shard: ShardId, fatal: FatalClose) {
+    fn halt(&mut self, shard: ShardId, fatal: FatalClose) {
         error!(%shard, code = fatal.0, "{}", fatal.advice());
         metrics::counter!("apolo_halts_total", "code" => fatal.0.to_string()).increment(1);
         self.resting.insert(shard);
-        let halt = Command::Halt { code: fatal.0, shard };
-        if let Err(error) = self.raft.propose(halt).await {
-            warn!(%shard, %error, "the halt is not committed; this node keeps to it");
-        }
+        let (raft, halt) = (self.raft.clone(), Command::Halt { code: fatal.0, shard });
+        tokio::spawn(async move {
+            if let Err(error) = raft.propose(halt).await {
+                warn!(%shard, %error, "the halt is not committed; this node keeps to it");
+            }
+        });
     }
 
-    fn ended(&mut self, ended: Result<(ShardId, End), tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<(ShardId, End), tokio::task::JoinError>, state: &State) {
         // A panic in apolo's own loops ends the process: half an owner is worse than none.
         let (shard, end) = ended.expect("a shard's task does not panic");
-        let held = self.running.remove(&shard);
+        let Some(mut held) = self.running.remove(&shard) else { return };
         self.board.remove(shard);
-        if let (End::Halted(fatal), Some(held)) = (end, held) {
-            self.tell_dead(held.shared, fatal.advice());
+        match end {
+            End::Halted(fatal) => self.tell_dead(held.shared, fatal.advice()),
+            End::Stopped => {
+                let known = state.shards().get(&shard);
+                let Some(known) = known.filter(|known| known.epoch() == Some(held.epoch)) else {
+                    return;
+                };
+                if known.handoff().is_some() {
+                    let seen = held.seen(shard, Instant::now(), self.options.shard_timeout);
+                    self.releases.add(report::last_word(&seen, known, UnixMillis::now()));
+                }
+            }
+            End::Fenced => {}
         }
     }
 
@@ -277,25 +342,14 @@ impl Agent {
         tokio::spawn(Arc::clone(&self.options.bot).notice(context, notice));
     }
 
-    /// Tells the cluster what it does not know yet. One report is under way at a time: when commits are slow, the next
-    /// one carries more.
+    /// Publishes what the cluster does not know yet; the keeper sends it.
     fn report(&mut self, state: &State) {
-        if self.reporting.as_ref().is_some_and(|task| !task.is_finished()) {
-            return;
-        }
         let reports = self.due(state);
-        if reports.is_empty() {
-            return;
+        let any = !reports.is_empty();
+        self.reports.send_replace(Arc::new(reports));
+        if any {
+            self.early.notify_one();
         }
-        let raft = self.raft.clone();
-        self.reporting = Some(tokio::spawn(async move {
-            for chunk in reports.chunks(report::REPORTS_MAX) {
-                if let Err(error) = raft.propose(Command::Report(chunk.to_vec())).await {
-                    warn!(%error, "a report of the shards' progress is put off");
-                    return;
-                }
-            }
-        }));
     }
 
     fn due(&mut self, state: &State) -> Vec<ShardReport> {
@@ -329,9 +383,6 @@ impl Agent {
 
     async fn stop(mut self) {
         info!(shards = self.running.len(), "stopping: no new deliveries, handlers finish");
-        if let Some(reporting) = self.reporting.take() {
-            let _ = reporting.await;
-        }
         for held in self.running.values() {
             held.stop.cancel();
         }
@@ -356,7 +407,7 @@ impl Agent {
             if reports.is_empty() {
                 return;
             }
-            for chunk in reports.chunks(report::REPORTS_MAX) {
+            for chunk in reports.chunks(keeper::REPORTS_MAX) {
                 if let Err(error) = self.raft.propose(Command::Report(chunk.to_vec())).await {
                     warn!(%error, "the last checkpoint is not committed; Discord will repeat a little");
                     return;

@@ -6,9 +6,6 @@ use super::{progress::Progress, tally::Totals};
 use crate::model::{Checkpoint, ShardHealth, ShardId, ShardStatus, UnixMillis};
 use crate::state::{Shard, ShardReport};
 
-/// Reports in one log entry: 48 bytes each at most, so an entry stays below 128 KiB.
-pub(super) const REPORTS_MAX: usize = 2_048;
-
 /// A shard as its owner sees it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
@@ -48,6 +45,21 @@ pub(super) fn due(
     });
     let report = ShardReport { shard: seen.shard, epoch, checkpoint, health };
     (report.checkpoint.is_some() || report.health.is_some()).then_some(report)
+}
+
+/// What an owner says of a shard that it has stopped: all it knows, new or not.
+pub(super) fn last_word(seen: &Seen, committed: &Shard, now: UnixMillis) -> ShardReport {
+    let epoch = committed.epoch().unwrap_or_default();
+    let Seen { progress, totals, .. } = seen;
+    let health = ShardHealth {
+        status: ShardStatus::Spawning,
+        guild_count: totals.guilds,
+        member_count: totals.members,
+        ready_at: committed.health().ready_at,
+        last_check: Some(now),
+    };
+    let report = ShardReport::new(seen.shard, epoch).at(progress.session, progress.handled);
+    ShardReport { health: Some(health), ..report }
 }
 
 #[cfg(test)]

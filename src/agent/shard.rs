@@ -22,6 +22,7 @@ use super::{
 };
 use crate::bot::{GuildTotals, Shared};
 use crate::gateway::{Exit, FatalClose, Feed, Phase, Status, Stop, Supervisor};
+use crate::lease::Fence;
 use crate::model::{Epoch, ShardId, ShardStatus};
 
 /// How long handlers may go on after a stop was asked for. With the close of the connection and the last commit it
@@ -48,6 +49,8 @@ pub(super) enum End {
     Stopped,
     /// Discord closed it for good.
     Halted(FatalClose),
+    /// The node lost the right to run it.
+    Fenced,
 }
 
 /// Runs a shard until `stop`. Nothing is delivered after this returns. A fatal close code is told to `fatal` as soon as
@@ -57,9 +60,11 @@ pub(super) async fn run(
     feed: Feed,
     start: Start,
     stop: CancellationToken,
+    fence: Fence,
     fatal: mpsc::Sender<(ShardId, FatalClose)>,
 ) -> End {
-    let connection = Stop::default();
+    let (shown, down) = (fence.clone(), fence);
+    let connection = Stop::guarded(move || shown.is_down());
     let (shard, stopped) = (start.shared.shard, connection.clone());
     let gateway = tokio::spawn(async move {
         let exit = supervisor.run(stopped).await;
@@ -70,15 +75,21 @@ pub(super) async fn run(
         exit
     });
     let cancelled = start.shared.cancelled.clone();
-    let delivered = Deliverer::new(start).run(feed, stop, HANDLER_GRACE).await;
+    let delivering = Deliverer::new(start).run(feed, stop, HANDLER_GRACE);
+    let delivered = tokio::select! {
+        biased;
+        () = down.fallen() => Err(Fenced),
+        delivered = delivering => delivered,
+    };
     cancelled.cancel();
     match delivered {
         Ok(()) => connection.drain(),
         Err(Fenced) => connection.fence(),
     }
-    match gateway.await {
-        Ok(Exit::Halted(code)) => End::Halted(code),
-        Ok(Exit::Stopped) | Err(_) => End::Stopped,
+    match (gateway.await, delivered) {
+        (Ok(Exit::Halted(code)), _) => End::Halted(code),
+        (_, Err(Fenced)) => End::Fenced,
+        (Ok(Exit::Stopped) | Err(_), Ok(())) => End::Stopped,
     }
 }
 

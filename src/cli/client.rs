@@ -7,7 +7,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
 use crate::config::Config;
-use crate::http::{SOCKET_FILE, SocketPath, Unhalted, View};
+use crate::http::{Changed, SOCKET_FILE, SocketPath, Unhalted, View};
 use crate::model::Token;
 
 use super::Failure;
@@ -66,6 +66,11 @@ impl Client {
     /// How things stand, as the node sees them.
     pub(super) async fn view(&self) -> Result<View, Failure> {
         self.ask(Method::GET, "api/v1/status").await
+    }
+
+    /// Asks for a change of the cluster, by its path behind `/api/v1/`.
+    pub(super) async fn change(&self, path: &[&str]) -> Result<Changed, Failure> {
+        self.ask(Method::POST, &format!("api/v1/{}", path.join("/"))).await
     }
 
     /// Lifts a halt.

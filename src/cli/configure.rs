@@ -10,7 +10,12 @@ use super::Failure;
 pub(super) fn configure<const CLIENT: bool>(flags: Flags<CLIENT>) -> Result<Config, Failure> {
     let loaded = load(&flags.sources(Environment::of_process())?)?;
     for warning in loaded.warnings.iter().filter(|_| !CLIENT) {
-        let _ = writeln!(io::stderr().lock(), "warning: {warning}");
+        warn(warning);
     }
     Ok(loaded.config)
+}
+
+/// Tells the operator what deserves a second look.
+pub(super) fn warn(warning: &str) {
+    let _ = writeln!(io::stderr().lock(), "warning: {warning}");
 }

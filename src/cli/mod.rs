@@ -5,12 +5,15 @@
 //! errors and log lines to stderr. It is the only folder that prints.
 
 mod bench;
+mod ca;
+mod changes;
 mod client;
 mod completions;
 mod configure;
 mod dev;
 mod distribution;
 mod failure;
+mod join;
 mod output;
 mod run;
 mod shards;
@@ -45,6 +48,8 @@ struct Cli {
 enum Command {
     /// Run a node: hold the bot's shards, and resume them after a restart
     Run(run::Arguments),
+    /// Run a node of a cluster: find the others, form a cluster or join theirs, take a share of the shards
+    Join(join::Arguments),
     /// Run a node against a simulated Discord, to look at; needs no token
     Dev(dev::Arguments),
     /// Run the Discord simulator alone, for any bot in any library
@@ -53,8 +58,16 @@ enum Command {
     Status(status::Arguments),
     /// Show every shard: where it runs, what it is doing, how far it is
     Shards(shards::Arguments),
+    /// Hand a node's shards to the others, one RESUME each, and give it none until `undrain`
+    Drain(changes::NodeArguments),
+    /// Let a node take its part again
+    Undrain(changes::NodeArguments),
+    /// Hand a shard to a node
+    Move(changes::MoveArguments),
     /// Let identifies go on after a fatal close code, once its cause is mended
     Unhalt(unhalt::Arguments),
+    /// Make the authority that the nodes of a cluster prove themselves by
+    Ca(ca::Arguments),
     /// Measure
     Bench(bench::Arguments),
     /// Print a completion script for a shell
@@ -67,6 +80,7 @@ const EXAMPLES: &str = "\
 Examples:
   apolo dev                                     a node and a Discord on this machine, to look at
   apolo run --config /etc/apolo.toml            a node; the token comes from DISCORD_TOKEN
+  apolo join node-1 node-2 node-3 --expect 3    one of three nodes; the same line on each
   apolo simulate --port 9900                    a Discord on this machine, for any bot
   apolo status                                  how the node in ./apolo-data is
   apolo shards --data-dir /var/lib/apolo        the table of a node elsewhere on this machine
@@ -99,10 +113,15 @@ pub fn run() -> ExitCode {
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(arguments) => wait_for(run::run(arguments)),
+        Command::Join(arguments) => wait_for(join::run(arguments)),
+        Command::Ca(arguments) => ca::run(&arguments),
         Command::Dev(arguments) => wait_for(dev::run(arguments)),
         Command::Simulate(arguments) => wait_for(simulate::run(arguments)),
         Command::Status(arguments) => wait_for(status::run(arguments)),
         Command::Shards(arguments) => wait_for(shards::run(arguments)),
+        Command::Drain(arguments) => wait_for(changes::drain(arguments)),
+        Command::Undrain(arguments) => wait_for(changes::undrain(arguments)),
+        Command::Move(arguments) => wait_for(changes::move_shard(arguments)),
         Command::Unhalt(arguments) => wait_for(unhalt::run(arguments)),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

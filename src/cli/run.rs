@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, configure::configure, stock::StockBot};
 use crate::bot::Erased;
-use crate::config::NodeFlags;
+use crate::config::{Config, NodeFlags};
 use crate::node::{Node, NodeError, Options, shutdown_requested};
 use crate::telemetry;
 
@@ -30,15 +30,22 @@ Examples:
 SIGTERM and SIGINT end it in good order within 10 s; the next start resumes every session.";
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let config = configure(arguments.flags)?;
+    node(configure(arguments.flags)?, arguments.reshard).await
+}
+
+/// Runs a node with the stock bot until it is told to stop.
+pub(super) async fn node(config: Config, reshard: bool) -> Result<(), Failure> {
     config.require_token()?;
     telemetry::start_logs(&config, io::stderr)
         .map_err(|error| Failure::failed(error.to_string()))?;
     let metrics =
         telemetry::Metrics::start().map_err(|error| Failure::failed(error.to_string()))?;
     let bot = StockBot::default();
-    let options =
-        Options { metrics: Some(metrics), ..Options::new(config, Arc::new(Erased(bot.clone()))) };
+    let options = Options {
+        metrics: Some(metrics),
+        reshard,
+        ..Options::new(config, Arc::new(Erased(bot.clone())))
+    };
     let stop = CancellationToken::new();
     tokio::spawn(shutdown_requested(stop.clone()));
     let node = tokio::select! {

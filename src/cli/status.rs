@@ -3,14 +3,14 @@
 use std::{fmt::Write as _, time::Duration};
 
 use crate::config::ClientFlags;
-use crate::http::{View, readiness};
+use crate::http::{NodeRow, Role, View, readiness};
 use crate::model::{HealthStatus, UnixMillis};
 
 use super::{
     Failure,
     client::Client,
     configure::configure,
-    output::{say, say_json, thousands},
+    output::{say, say_json, table, thousands},
 };
 
 #[derive(clap::Args, Debug)]
@@ -72,6 +72,9 @@ fn describe(view: &View, now: UnixMillis) -> String {
             humantime::format_duration(Duration::from_secs(resets)),
         );
     }
+    if view.nodes.len() > 1 {
+        let _ = write!(text, "\n{}\n\n", nodes(&view.nodes));
+    }
     let readiness = readiness(view);
     text.push_str(if readiness.ready { "ready\n" } else { "not ready\n" });
     for condition in readiness.conditions {
@@ -79,6 +82,27 @@ fn describe(view: &View, now: UnixMillis) -> String {
         let _ = writeln!(text, "  {mark} {:<9} {}", condition.name, condition.detail);
     }
     text
+}
+
+fn nodes(nodes: &[NodeRow]) -> comfy_table::Table {
+    let mut rows: Vec<_> = nodes.iter().collect();
+    rows.sort_by(|one, other| one.name.cmp(&other.name));
+    let rows = rows.into_iter().map(|node| {
+        let role = match node.role {
+            Role::Leader => "leader",
+            Role::Voter => "voter",
+            Role::Learner => "learner",
+            Role::None => "-",
+        };
+        let state = match (node.lost, node.drains) {
+            (true, _) => "lost",
+            (false, true) => "drains",
+            (false, false) => "present",
+        };
+        let shards = thousands(node.shards as u64);
+        vec![node.name.clone(), role.to_owned(), state.to_owned(), shards, node.id.clone()]
+    });
+    table(&["node", "role", "state", ">shards", "id"], rows)
 }
 
 #[cfg(test)]
@@ -105,18 +129,13 @@ mod tests {
                 uptime_ms: 3_723_000,
             },
             health: Some(health),
-            leader: None,
-            store_failure: None,
-            write_under_way_ms: None,
-            draining: false,
-            halted: None,
             identifies: Some(Limits {
                 max_concurrency: 16,
                 total: 1_000,
                 remaining: 984,
                 resets_at: UnixMillis(7_200_000),
             }),
-            shards: Vec::new(),
+            ..View::default()
         };
 
         let text = describe(&view, UnixMillis(0));
@@ -126,6 +145,8 @@ apolo-0 (00000000000000ab), apolo 0.1.0, up 1h 2m 3s
 critical: 0 of 16 shards ready, 16,000 guilds, 1,234,567 members
 identifies: 984 of 1,000 left today, 16 at a time, full again in 2h
 not ready
+  ok  member    is a member of its cluster
+  NO  lease     has no right to run shards
   NO  leader    no leader is known: too few nodes reach each other
   ok  store     takes writes
   ok  draining  runs

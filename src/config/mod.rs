@@ -47,6 +47,16 @@ pub struct Config {
     pub http_addr: SocketAddr,
     /// Where the other nodes find this one.
     pub quic_addr: SocketAddr,
+    /// Where the other nodes may be, as the operator wrote it: `HOST[:PORT]` each.
+    pub peers: Vec<String>,
+    /// A name under which all nodes are found, as the operator wrote it: `dns:NAME`.
+    pub discover: Option<String>,
+    /// How many nodes form a cluster.
+    pub expect: usize,
+    /// How many nodes vote.
+    pub voters: usize,
+    /// Where the cluster's authority is. Without one the node makes its own.
+    pub ca_dir: Option<PathBuf>,
     /// This node's name for people.
     pub name: String,
     /// Discord's API, or whatever speaks its protocol; without a slash at the end.
@@ -114,6 +124,11 @@ impl Default for Config {
             data_dir: PathBuf::new(),
             http_addr: any,
             quic_addr: any,
+            peers: Vec::new(),
+            discover: None,
+            expect: 1,
+            voters: 3,
+            ca_dir: None,
             name: String::new(),
             discord_api: Url::parse("https://discord.com").expect("a constant that parses"),
             token: None,

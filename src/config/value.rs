@@ -61,6 +61,23 @@ pub(super) fn count(text: &str, range: RangeInclusive<u64>) -> Result<u64, Inval
     }
 }
 
+pub(super) fn small(text: &str, range: RangeInclusive<u64>) -> Result<usize, Invalid> {
+    count(text, range).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+pub(super) fn text(text: &str) -> Result<String, Invalid> {
+    if text.is_empty() { Err(Invalid::new("is empty")) } else { Ok(text.to_owned()) }
+}
+
+/// What stands between commas.
+pub(super) fn list(text: &str) -> Result<Vec<String>, Invalid> {
+    let items: Vec<_> = text.split(',').map(str::trim).map(str::to_owned).collect();
+    if items.iter().any(String::is_empty) {
+        return Err(Invalid::new("has nothing between two commas"));
+    }
+    Ok(items)
+}
+
 pub(super) fn shard_total(text: &str) -> Result<ShardTotal, Invalid> {
     let count: u32 = text.parse().map_err(|_| Invalid::new("is no whole number"))?;
     ShardTotal::new(count).map_err(|_| Invalid::new("is out of range"))

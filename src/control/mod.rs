@@ -1,83 +1,132 @@
-//! What only the leader does: give orphans an owner, and let shards through the identify turnstile.
+//! What only the leader does: keep every shard owned by a node that is there, and let shards through the identify
+//! turnstile.
 //!
-//! One loop: look at the state, decide ([`placement::assign`], [`identify::Turnstile`]), propose. It runs on every node
-//! and acts only while that node leads. What it decides is in the log or never happened.
+//! One loop: look at the state and at who renews its lease, decide ([`placement`], [`identify`],
+//! [`Tenure`]), propose. It runs on every node and acts only while that node leads. What it decides is in the log or
+//! never happened.
+//!
+//! It promises that a shard is taken from a node only when no lease of that node can be in force, and that what a lost
+//! node has reported is committed with its loss. It does not run shards, and it tells nobody: the state does.
 
+mod autopilot;
+mod desk;
+mod hand_offs;
+mod identifies;
 pub mod identify;
+mod membership;
 mod permits;
+mod proposer;
+mod remote;
+mod reports;
 
+pub use autopilot::VOTERS_MAX;
 pub use permits::PermitDesk;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
 use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinSet,
+    sync::mpsc,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use crate::gateway::Permit;
-use crate::model::ShardId;
+use crate::lease::{Right, Tenure};
+use crate::model::{BootEpoch, NodeId};
 use crate::placement;
 use crate::raft::{Handle, Leadership};
-use crate::state::{Command, Outcome, Purpose, State};
+use crate::state::{Command, Loss, Presence, ShardReport, State};
+use crate::transport::Transport;
 
-use identify::{PERMIT_LIFETIME, Request, Turnstile};
-use permits::Ask;
+use desk::Desk;
+use hand_offs::HandOffs;
+use identifies::{Identifies, News};
+use membership::Membership;
+use proposer::Proposer;
+use remote::RemotePermits;
+use reports::Reports;
 
 /// How long the leader waits before it looks again after a proposal failed.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Grants that are proposed side by side: a fraction of what Raft takes at once.
-const GRANTS_AT_ONCE: usize = 64;
+/// Between two looks at the leases: a quarter of the margin by which a loss is declared late.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-/// Without any change the state is looked at this often, in case a wake-up was missed.
+/// Without any change the state is looked at this often by a node that does not lead, in case a wake-up was missed.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
 /// The leader's loop.
 #[derive(Debug)]
 pub struct Control {
+    me: NodeId,
     raft: Handle,
-    asks: mpsc::Receiver<Ask>,
-    spawn_delay: Duration,
-    turnstile: Turnstile,
-    /// Who waits for a permit.
-    waiting: Vec<(ShardId, oneshot::Sender<Permit>)>,
-    /// Permits that are out.
-    used: JoinSet<Option<Used>>,
+    right: Right,
+    desk: Desk,
+    identifies: Identifies,
+    inbox: mpsc::Receiver<Vec<ShardReport>>,
+    reports: Reports,
+    membership: Membership,
+    hand_offs: HandOffs,
+    /// The nodes as last seen in this term: start, losses, presence.
+    nodes: BTreeMap<NodeId, (BootEpoch, u32, Presence)>,
 }
 
-/// What became of a permit.
+/// What a leader's loop goes by.
 #[derive(Clone, Copy, Debug)]
-enum Used {
-    Sent(Spent),
-    Answered(Spent),
+pub struct Options {
+    /// Comes on top of Discord's own spacing of identifies.
+    pub spawn_delay: Duration,
+    /// How many nodes are to vote, at most [`VOTERS_MAX`].
+    pub voters: usize,
 }
 
-/// Which IDENTIFY it was, and when the leader heard of it.
-#[derive(Clone, Copy, Debug)]
-struct Spent {
-    shard: ShardId,
-    bucket: u32,
-    at: Instant,
+/// The ways to the loop.
+#[derive(Debug)]
+pub struct Doors {
+    /// Where shards of this node ask for permits.
+    pub permits: PermitDesk,
+    /// Where this node's shards report.
+    pub reports: mpsc::Sender<Vec<ShardReport>>,
 }
 
 impl Control {
-    /// The loop, and the desk at which shards ask for permits. `spawn_delay` comes on top of Discord's own spacing.
+    /// The loop, and the ways to it. With a transport it serves the other nodes too.
     #[must_use]
-    pub fn new(raft: Handle, spawn_delay: Duration) -> (Self, PermitDesk) {
-        let (desk, asks) = PermitDesk::new();
-        let turnstile = Turnstile::new(spawn_delay);
-        let control =
-            Self { raft, asks, spawn_delay, turnstile, waiting: Vec::new(), used: JoinSet::new() };
-        (control, desk)
+    pub fn new(
+        raft: Handle,
+        right: Right,
+        transport: Option<&Transport>,
+        options: Options,
+    ) -> (Self, Doors) {
+        let (permits, asks) = PermitDesk::new();
+        let (desk, inbox) = Desk::new(raft.clone(), right.clone());
+        if let Some(transport) = transport {
+            desk.serve(transport);
+            RemotePermits::new(raft.clone(), permits.clone()).serve(transport);
+        }
+        let doors = Doors { permits, reports: desk.reports() };
+        let control = Self {
+            me: raft.id(),
+            hand_offs: HandOffs::new(right.clock().now()),
+            desk,
+            identifies: Identifies::new(asks, options.spawn_delay),
+            membership: Membership::new(raft.clone(), right.clone(), options.voters),
+            raft,
+            right,
+            inbox,
+            reports: Reports::default(),
+            nodes: BTreeMap::new(),
+        };
+        (control, doors)
     }
 
-    /// Runs until `stop`.
+    /// Runs until `stop`. Nobody is renewed any more afterwards.
     pub async fn run(mut self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.look_on()).await;
+        self.desk.begin(None);
+    }
+
+    async fn look_on(&mut self) {
         let mut states = self.raft.states();
         let mut leadership = self.raft.leadership();
         let mut leading = None;
@@ -87,135 +136,130 @@ impl Control {
                 Leadership::Leading { term } => Some(term),
                 Leadership::Following { .. } => None,
             };
-            if leads.is_some() && leads != leading {
-                // What this node measured in an earlier term is older than what another leader granted since.
-                self.turnstile = self.turnstile.restarted(self.spawn_delay);
+            if leads != leading {
+                leading = leads;
+                self.desk.begin(None);
             }
-            leading = leads;
-            let done = if leads.is_some() { self.act(&state).await } else { Ok(()) };
+            let done = match leads {
+                Some(term) => self.lead(term, &state).await,
+                None => Ok(()),
+            };
             let now = Instant::now();
+            let look = if leads.is_some() { LOOK_EVERY } else { LOOK_AT_LEAST_EVERY };
             let wake = match done {
-                Ok(()) => self.turnstile.wakes_at(now).unwrap_or(now + LOOK_AT_LEAST_EVERY),
+                Ok(()) => self.identifies.wakes_at(now).unwrap_or(now + look).min(now + look),
                 Err(()) => now + RETRY,
             };
             tokio::select! {
                 changed = states.changed() => if changed.is_err() { return },
                 changed = leadership.changed() => if changed.is_err() { return },
-                ask = self.asks.recv() => match ask {
-                    Some(ask) => self.ask(ask, &states.borrow()),
-                    None => return,
-                },
-                Some(used) = self.used.join_next() => match used {
-                    Ok(Some(Used::Sent(it))) => self.turnstile.sent(it.at, it.bucket, it.shard),
-                    Ok(Some(Used::Answered(it))) => {
-                        self.turnstile.answered(it.at, it.bucket, it.shard);
-                    }
-                    Ok(None) | Err(_) => {}
+                Some(reports) = self.inbox.recv() => self.reports.add(reports),
+                () = self.desk.back() => {}
+                news = self.identifies.news() => match news {
+                    News::Asked(ask) => self.identifies.ask(ask, &states.borrow()),
+                    News::Used(used) => self.identifies.note(used),
+                    News::Over => return,
                 },
                 () = sleep_until(wake) => {}
-                () = stop.cancelled() => return,
             }
         }
     }
 
-    async fn act(&mut self, state: &State) -> Result<(), ()> {
+    /// One round of a leader.
+    async fn lead(&mut self, term: u64, state: &State) -> Result<(), ()> {
+        let proposer = Proposer { raft: self.raft.clone(), term };
+        let Some(lead) = state.lead().filter(|it| (it.node, it.term) == (self.me, term)) else {
+            self.reports.clear();
+            // From the entry on, its successor knows whom it succeeds.
+            return proposer.propose(Command::Lead { node: self.me, term }).await.map(drop);
+        };
+        if self.desk.term().is_none() {
+            let predecessor = lead.before.filter(|before| *before != self.me);
+            let now = self.right.clock().now();
+            self.desk.begin(Some(Tenure::new(term, predecessor, now)));
+            self.identifies.begin_term();
+            self.hand_offs = HandOffs::new(now);
+            self.nodes.clear();
+            info!(term, "this node leads");
+        }
+        self.meet(state);
+        self.lose_the_silent(&proposer, state).await?;
+        self.take_back(&proposer, state).await?;
         let moves = placement::assign(state);
         if !moves.is_empty() {
             info!(shards = moves.len(), "assigning shards that nobody owns");
-            self.propose(Command::Assign(moves)).await?;
             // The new state wakes the loop.
-            return Ok(());
+            return proposer.propose(Command::Assign(moves)).await.map(drop);
         }
-        self.forget_the_gone();
-        let now = Instant::now();
-        let steps = self.turnstile.steps(now, state.ledger());
-        if !steps.reopen.is_empty() {
-            self.propose(Command::ReopenBuckets(steps.reopen)).await?;
+        let moves = self.hand_offs.plan(self.right.clock().now(), state);
+        if !moves.is_empty() {
+            info!(shards = moves.len(), "shards are to change hands");
+            return proposer.propose(Command::HandOff(moves)).await.map(drop);
         }
-        for wave in steps.grant.chunks(GRANTS_AT_ONCE) {
-            self.grant(state, wave).await?;
+        self.reports.commit(&proposer, state);
+        self.membership.look(&proposer, state);
+        self.identifies.act(&proposer, state).await
+    }
+
+    /// Gives nodes that have come, or come back, time for their first renewal; and ends the losing of those that are
+    /// lost.
+    fn meet(&mut self, state: &State) {
+        let now = self.right.clock().now();
+        let mut term = self.desk.term();
+        let Some(term) = term.as_mut() else { return };
+        let first = self.nodes.is_empty();
+        for (id, node) in state.nodes() {
+            let seen = (node.boot, node.losses, node.presence);
+            if self.nodes.insert(*id, seen) == Some(seen) {
+                continue;
+            }
+            term.tenure.settled(*id);
+            // In the first round everybody's silence counts from the beginning of the term.
+            if !first {
+                term.tenure.met(now, *id);
+            }
+        }
+        self.nodes.retain(|id, _| state.nodes().contains_key(id));
+    }
+
+    /// Takes the shards of nodes that can't hold a lease any more, one entry for each.
+    async fn lose_the_silent(&mut self, proposer: &Proposer, state: &State) -> Result<(), ()> {
+        let now = self.right.clock().now();
+        let timing = *self.right.timing();
+        let silent = {
+            let mut term = self.desk.term();
+            let Some(term) = term.as_mut() else { return Err(()) };
+            let present = state
+                .nodes()
+                .iter()
+                .filter(|(id, node)| **id != self.me && node.presence == Presence::Present);
+            let mut silent = present.filter(|(id, _)| term.tenure.is_silent(&timing, now, **id));
+            let found = silent.next().map(|(id, node)| (*id, node.clone()));
+            found.filter(|(id, _)| term.tenure.begin_loss(*id))
+        };
+        let Some((id, node)) = silent else { return Ok(()) };
+        let moves = placement::on_loss(state, id);
+        let reports = self.reports.of(state, id);
+        warn!(node = %node.name, shards = state.owned_by(id).count(), "the node is lost; its shards go elsewhere");
+        let loss = Loss { node: id, boot: node.boot, losses: node.losses };
+        if proposer.insist(Command::LoseNode { loss, reports, moves }).await {
+            Ok(())
+        } else {
+            Err(())
+        }
+    }
+
+    async fn take_back(&mut self, proposer: &Proposer, state: &State) -> Result<(), ()> {
+        let back = self.desk.term().as_mut().map(|term| std::mem::take(&mut term.back));
+        for id in back.unwrap_or_default() {
+            let Some(node) = state.nodes().get(&id).filter(|it| it.presence == Presence::Lost)
+            else {
+                continue;
+            };
+            info!(node = %node.name, "the node is back");
+            let life = Loss { node: id, boot: node.boot, losses: node.losses };
+            proposer.propose(Command::ReturnNode(life)).await?;
         }
         Ok(())
-    }
-
-    /// Commits grants, and hands the permits over. They are proposed side by side, so that a wave of them shares the
-    /// disk's barriers.
-    async fn grant(&mut self, state: &State, requests: &[Request]) -> Result<(), ()> {
-        let asked = Instant::now();
-        let proposals = requests.iter().map(|request| {
-            let Request { shard, epoch, purpose } = *request;
-            self.propose(Command::Grant { shard, epoch, purpose })
-        });
-        let outcomes = join_all(proposals).await;
-        let mut done = Ok(());
-        for (Request { shard, .. }, outcome) in requests.iter().zip(outcomes) {
-            match (outcome, state.ledger().bucket(*shard)) {
-                (Ok(Outcome::Applied), Some(bucket)) => self.hand_over(asked, bucket, *shard),
-                (Ok(_), _) => self.turnstile.withdraw(*shard),
-                (Err(()), _) => done = Err(()),
-            }
-        }
-        done
-    }
-
-    /// Hands over a permit whose grant is committed. Where nobody takes it any more it is spent all the same.
-    fn hand_over(&mut self, asked: Instant, bucket: u32, shard: ShardId) {
-        self.turnstile.granted(asked, bucket, shard);
-        let (sent, was_sent) = oneshot::channel();
-        let (answered, was_answered) = oneshot::channel();
-        let expires = asked + PERMIT_LIFETIME;
-        let permit = Permit { expires, sent: Some(sent), answered: Some(answered) };
-        if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == shard) {
-            let (_, reply) = self.waiting.swap_remove(at);
-            if reply.send(permit).is_err() {
-                debug!(%shard, "a permit came too late to be used");
-            }
-        }
-        let spent = move || Spent { shard, bucket, at: Instant::now() };
-        self.used.spawn(async move { was_sent.await.ok().map(|()| Used::Sent(spent())) });
-        self.used.spawn(async move { was_answered.await.ok().map(|()| Used::Answered(spent())) });
-    }
-
-    fn ask(&mut self, ask: Ask, state: &State) {
-        let Ask { shard, reply } = ask;
-        let Some((epoch, held)) =
-            state.shards().get(&shard).and_then(|held| Some((held.epoch()?, held)))
-        else {
-            // The shard has moved: whoever asked is about to be stopped.
-            return;
-        };
-        let started = held.checkpoint().session.0 > 0;
-        let purpose = if started { Purpose::Recover } else { Purpose::Start };
-        self.waiting.retain(|(waiting, _)| *waiting != shard);
-        self.waiting.push((shard, reply));
-        self.turnstile.ask(Request { shard, epoch, purpose });
-    }
-
-    /// A connection that ended while it waited takes no permit.
-    fn forget_the_gone(&mut self) {
-        let turnstile = &mut self.turnstile;
-        self.waiting.retain(|(shard, reply)| {
-            let gone = reply.is_closed();
-            if gone {
-                turnstile.withdraw(*shard);
-            }
-            !gone
-        });
-    }
-
-    async fn propose(&self, command: Command) -> Result<Outcome, ()> {
-        let kind = command.kind();
-        match self.raft.propose(command).await {
-            Ok(outcome) => {
-                if outcome != Outcome::Applied {
-                    warn!(command = kind, ?outcome, "a proposal was turned down");
-                }
-                Ok(outcome)
-            }
-            Err(error) => {
-                warn!(command = kind, %error, "a proposal failed");
-                Err(())
-            }
-        }
     }
 }

@@ -1,8 +1,11 @@
 //! The two ways to end a supervisor.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio_util::sync::CancellationToken;
@@ -10,11 +13,22 @@ use tokio_util::sync::CancellationToken;
 /// Ends a supervisor: in good order, or at once.
 ///
 /// Both keep the session, so that it can be resumed elsewhere.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Stop {
     drain: CancellationToken,
     fence: CancellationToken,
     fenced: Arc<Fenced>,
+    /// Whether the right to the shard has ended, though nobody has said so yet.
+    ended: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+}
+
+impl fmt::Debug for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stop")
+            .field("drain", &self.drain.is_cancelled())
+            .field("fence", &self.is_fenced())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whether the fence is up: asked for with every event, and a token's answer costs a lock.
@@ -31,6 +45,12 @@ impl Stop {
         Self::default()
     }
 
+    /// A stop that counts as fenced as soon as `ended` says so: asked before every poll, it makes sure that a process
+    /// that was frozen sends nothing when it wakes.
+    pub fn guarded(ended: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { ended: Some(Arc::new(ended)), ..Self::default() }
+    }
+
     /// A stop that this one ends too, and that can be ended alone.
     #[must_use]
     pub fn child(&self) -> Self {
@@ -41,6 +61,7 @@ impl Stop {
                 here: AtomicBool::new(false),
                 above: Some(Arc::clone(&self.fenced)),
             }),
+            ended: self.ended.clone(),
         }
     }
 
@@ -56,10 +77,10 @@ impl Stop {
         self.fence.cancel();
     }
 
-    /// Whether [`Stop::fence`] was called. Asked before every poll of the socket.
+    /// Whether [`Stop::fence`] was called, or is about to be. Asked before every poll of the socket.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
-        self.fenced.is_up()
+        self.fenced.is_up() || self.ended.as_ref().is_some_and(|ended| ended())
     }
 
     /// Waits for [`Stop::drain`].

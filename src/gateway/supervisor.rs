@@ -91,6 +91,9 @@ impl Supervisor {
             if let Some(request) = self.control.taken() {
                 self.core.rewind(request);
             }
+            if stop.is_fenced() {
+                return Exit::Stopped;
+            }
             let Some(ended) = self.connect(&mut attempt, &stop).await else {
                 return Exit::Stopped;
             };

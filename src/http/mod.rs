@@ -26,11 +26,40 @@ pub use bind::{BindError, bind, bind_free};
 pub use ready::{Condition, Readiness, readiness};
 pub use server::{Options, Server};
 pub use socket::{SOCKET_FILE, SocketPath};
-pub use view::{Halt, HealthBody, Node, Phase, ShardRow, Unhalted, View};
+pub use view::{Halt, HealthBody, Node, NodeRow, Phase, Role, ShardRow, Unhalted, View};
 
 use std::fmt;
 
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::model::ShardId;
+
+/// What an operator asks of the cluster.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// A node is to be empty, or to take its part again.
+    Drain {
+        /// The node's name or id.
+        node: String,
+        /// Whether it is to be empty.
+        wanted: bool,
+    },
+    /// A shard is to run elsewhere.
+    Move {
+        /// The shard.
+        shard: ShardId,
+        /// The node's name or id.
+        to: String,
+    },
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Changed {
+    /// In words.
+    pub done: String,
+}
 
 /// Whoever knows what is to be shown, and can do what is asked for.
 pub trait Source: Send + Sync + fmt::Debug + 'static {
@@ -39,6 +68,9 @@ pub trait Source: Send + Sync + fmt::Debug + 'static {
 
     /// The metrics in Prometheus' text form.
     fn metrics(&self) -> String;
+
+    /// Does what an operator asks of the cluster. The answer, and an error, is a sentence for the operator.
+    fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, String>>;
 
     /// Lets identifies go on after a fatal close code. An error is a sentence for the operator.
     fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>>;

@@ -37,6 +37,14 @@ const SHARDS_NAMED_MAX: usize = 20;
 #[must_use]
 pub fn readiness(view: &View) -> Readiness {
     let conditions = vec![
+        condition("member", view.waiting.is_none(), || match &view.waiting {
+            Some(waiting) => format!("no member of a cluster yet: {waiting}"),
+            None => "is a member of its cluster".to_owned(),
+        }),
+        condition("lease", view.lease, || {
+            let words = if view.lease { "may run shards" } else { "has no right to run shards" };
+            words.to_owned()
+        }),
         condition("leader", view.leader.is_some(), || match &view.leader {
             Some(name) => format!("{name} leads"),
             None => "no leader is known: too few nodes reach each other".to_owned(),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Extension, Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{DefaultBodyLimit, Path, Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -13,9 +13,9 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::model::Token;
+use crate::model::{ShardId, Token};
 
-use super::{HealthBody, Source, access, access::Way, readiness};
+use super::{Change, HealthBody, Source, access, access::Way, readiness};
 
 /// No request has a body that means anything; this is what it may hold all the same.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -31,6 +31,8 @@ const INDEX: &str = "apolo
 /metrics              Prometheus
 /api/v1/status        everything that this node sees
 /api/v1/shards        one row for each shard
+/api/v1/drain/NODE    POST: hand a node's shards to the others, and give it none; undrain takes it back
+/api/v1/move/SHARD/NODE  POST: hand a shard to a node
 /api/v1/unhalt        POST: let identifies go on after a fatal close code
 ";
 
@@ -55,6 +57,9 @@ pub(super) fn router(source: Arc<dyn Source>, token: Option<Token>) -> Router {
         .route("/api/v1/status", get(status))
         .route("/api/v1/shards", get(shards))
         .route("/api/v1/unhalt", post(unhalt))
+        .route("/api/v1/drain/{node}", post(drain))
+        .route("/api/v1/undrain/{node}", post(undrain))
+        .route("/api/v1/move/{shard}/{node}", post(move_shard))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such path; `/` lists them") })
         .method_not_allowed_fallback(|| async {
             problem(StatusCode::METHOD_NOT_ALLOWED, "no such method on this path")
@@ -104,20 +109,52 @@ async fn unhalt(
     headers: HeaderMap,
     _body: Bytes,
 ) -> Response {
+    if let Some(refused) = refusal(&shared, way, &headers) {
+        return refused;
+    }
+    answer(shared.source.unhalt().await)
+}
+
+type Asked = (State<Shared>, Extension<Way>, HeaderMap);
+
+async fn drain(Path(node): Path<String>, asked: Asked) -> Response {
+    change(Change::Drain { node, wanted: true }, asked).await
+}
+
+async fn undrain(Path(node): Path<String>, asked: Asked) -> Response {
+    change(Change::Drain { node, wanted: false }, asked).await
+}
+
+async fn move_shard(Path((shard, to)): Path<(u32, String)>, asked: Asked) -> Response {
+    change(Change::Move { shard: ShardId(shard), to }, asked).await
+}
+
+async fn change(change: Change, (State(shared), Extension(way), headers): Asked) -> Response {
+    if let Some(refused) = refusal(&shared, way, &headers) {
+        return refused;
+    }
+    answer(shared.source.change(change).await)
+}
+
+/// Whether the caller may change something, and the answer where it may not.
+fn refusal(shared: &Shared, way: Way, headers: &HeaderMap) -> Option<Response> {
     let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
     match access::check(way, shared.token.as_ref(), authorization) {
-        Ok(()) => {}
+        Ok(()) => None,
         Err(refused @ access::Refused::NoToken) => {
-            return problem(StatusCode::FORBIDDEN, refused.advice());
+            Some(problem(StatusCode::FORBIDDEN, refused.advice()))
         }
         Err(refused @ access::Refused::WrongToken) => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-            return (challenge, problem(StatusCode::UNAUTHORIZED, refused.advice()))
-                .into_response();
+            let problem = problem(StatusCode::UNAUTHORIZED, refused.advice());
+            Some((challenge, problem).into_response())
         }
     }
-    match shared.source.unhalt().await {
-        Ok(unhalted) => Json(unhalted).into_response(),
+}
+
+fn answer(done: Result<impl Serialize, String>) -> Response {
+    match done {
+        Ok(done) => Json(done).into_response(),
         Err(reason) => problem(StatusCode::SERVICE_UNAVAILABLE, &reason),
     }
 }

@@ -54,6 +54,7 @@ pub struct Options<'a> {
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
+    routes: Router,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -65,14 +66,23 @@ impl Server {
     ///
     /// Where the socket can't be made in the data directory.
     pub fn start(options: Options<'_>, source: Arc<dyn Source>) -> io::Result<Self> {
-        let socket = options.data_dir.map(Socket::bind).transpose()?;
         let routes = routes::router(source, options.token);
-        let server = Self { stop: CancellationToken::new(), tasks: TaskTracker::new() };
-        server.listen(&routes, Way::Tcp, Listener::Tcp(options.listener));
-        if let Some(socket) = socket {
-            server.listen(&routes, Way::Socket, Listener::Socket(socket));
+        let server = Self { routes, stop: CancellationToken::new(), tasks: TaskTracker::new() };
+        server.listen(Way::Tcp, Listener::Tcp(options.listener));
+        if let Some(directory) = options.data_dir {
+            server.serve_socket(directory)?;
         }
         Ok(server)
+    }
+
+    /// Answers on the data directory's socket too. The caller holds the directory's lock.
+    ///
+    /// # Errors
+    ///
+    /// Where the socket can't be made.
+    pub fn serve_socket(&self, directory: &Path) -> io::Result<()> {
+        self.listen(Way::Socket, Listener::Socket(Socket::bind(directory)?));
+        Ok(())
     }
 
     /// Accepts no more, lets running requests finish for at most 2 s, and returns when all is closed.
@@ -82,8 +92,8 @@ impl Server {
         self.tasks.wait().await;
     }
 
-    fn listen(&self, routes: &Router, way: Way, listener: Listener) {
-        let routes = routes.clone().layer(Extension(way));
+    fn listen(&self, way: Way, listener: Listener) {
+        let routes = self.routes.clone().layer(Extension(way));
         let (stop, tasks) = (self.stop.clone(), self.tasks.clone());
         self.tasks.spawn(async move {
             let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -162,7 +172,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::http::{Unhalted, View, view};
+    use crate::http::{Change, Changed, Unhalted, View, view};
 
     /// Longer than any bound, on a clock that nobody waits for.
     const FOR_EVER: Duration = Duration::from_secs(3_600);
@@ -178,6 +188,10 @@ mod tests {
 
         fn metrics(&self) -> String {
             String::new()
+        }
+
+        fn change(&self, _: Change) -> BoxFuture<'_, Result<Changed, String>> {
+            Box::pin(pending())
         }
 
         fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {

@@ -12,15 +12,24 @@ use crate::state::Limits;
 pub(super) const STALL_MAX: Duration = Duration::from_secs(15);
 
 /// How things stand, as one node sees them.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct View {
     /// The node that answers.
     pub node: Node,
     /// The verdict over all shards, once the total is fixed.
     pub health: Option<SystemHealth>,
+    /// What the node waits for before it is a member of a cluster.
+    #[serde(default)]
+    pub waiting: Option<String>,
     /// The leader's name, where one is known.
     pub leader: Option<String>,
+    /// Whether this node has the right to run shards.
+    #[serde(default)]
+    pub lease: bool,
+    /// The nodes of the cluster, by id.
+    #[serde(default)]
+    pub nodes: Vec<NodeRow>,
     /// Why the store takes no more writes, where it doesn't.
     pub store_failure: Option<String>,
     /// How long the disk has taken over the write that is under way, in milliseconds.
@@ -57,6 +66,40 @@ pub struct Node {
     pub version: String,
     /// How long it has been up.
     pub uptime_ms: u64,
+}
+
+/// A node of the cluster.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeRow {
+    /// Its id.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+    /// Its part in Raft.
+    pub role: Role,
+    /// It renews no lease.
+    pub lost: bool,
+    /// Its shards go elsewhere.
+    pub drains: bool,
+    /// How many shards it owns.
+    pub shards: usize,
+    /// Which start of it runs.
+    pub boot: u64,
+}
+
+/// A node's part in Raft.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Role {
+    /// Leads.
+    Leader,
+    /// Votes.
+    Voter,
+    /// Is sent the log.
+    Learner,
+    /// None, as far as this node knows.
+    None,
 }
 
 /// Why identifies are halted.
@@ -238,6 +281,9 @@ pub(super) mod tests {
                 total_guilds: 10,
                 total_members: 100,
             }),
+            waiting: None,
+            lease: true,
+            nodes: Vec::new(),
             leader: Some("apolo-0".to_owned()),
             store_failure: None,
             write_under_way_ms: Some(3),

@@ -1,14 +1,18 @@
 //! Why a node did not start, or could not go on.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 use super::FactsError;
+use crate::cluster::{PeerError, SeekError};
 use crate::config::ConfigError;
 use crate::gateway::{RefusedUrl, RestError};
 use crate::http;
 use crate::raft::{FormError, ProposeError, RaftFailure, StartError};
 use crate::state::Refusal;
 use crate::store::OpenError;
+use crate::transport::{self, AuthorityError};
 
 /// Why a node did not start, or could not go on. Each says what to do about it.
 #[derive(Debug, Error)]
@@ -51,6 +55,31 @@ pub enum NodeError {
     /// The disk or Raft failed while the node ran.
     #[error("{0}; the node stops, its sessions are resumed at the next start")]
     Failed(#[from] RaftFailure),
+    /// The cluster's authority can't be used.
+    #[error("the cluster's authority in {directory}: {source}")]
+    Authority {
+        /// Where it should be.
+        directory: PathBuf,
+        /// What is wrong with it.
+        source: AuthorityError,
+    },
+    /// A peer is written wrongly.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// The QUIC port can't be used.
+    #[error(transparent)]
+    Transport(#[from] transport::StartError),
+    /// A promise to form a cluster could not be kept.
+    #[error("become a member: {0}")]
+    Seek(#[from] SeekError),
+    /// It was told to stop before it was a member.
+    #[error("stopped before this node was a member of a cluster")]
+    Stopped,
+    /// The cluster has removed this node.
+    #[error(
+        "this node was removed from its cluster; to let it join again as a new one, empty its data directory"
+    )]
+    Removed,
     /// A part of the node ended that should run for ever.
     #[error("{0} ended unexpectedly; this is a bug in apolo")]
     Ended(&'static str),
@@ -60,6 +89,6 @@ impl NodeError {
     /// Whether the operator's settings are at fault, rather than the machine or Discord.
     #[must_use]
     pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::Facts(_))
+        matches!(self, Self::Config(_) | Self::Facts(_) | Self::Authority { .. } | Self::Peer(_))
     }
 }

@@ -4,9 +4,12 @@
 //! bot is, fix or check the facts, serve HTTP, run shards. Stop: no new deliveries, handlers finish, the last
 //! checkpoint is committed, connections are closed so that their sessions live on, the log is closed.
 
+mod changes;
 mod discord;
 mod error;
 mod facts;
+mod handoff;
+mod identity;
 mod member;
 mod presence;
 mod signals;
@@ -20,16 +23,18 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
+    sync::watch,
     task::JoinHandle,
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::agent::{self, Agent, Board, Fence};
+use crate::agent::{self, Agent, Board, ClusterPermits};
 use crate::bot::DynBot;
+use crate::cluster::{Candidates, Waiting};
 use crate::config::Config;
-use crate::control::Control;
+use crate::control::{self, Control};
 use crate::gateway::{self, Hosts, Intents, Profile, Rest, RestLimits};
 use crate::http;
 use crate::model::{NodeId, ShardId, ShardTotal, SystemHealth, Token};
@@ -38,8 +43,8 @@ use crate::state::{Command, Outcome, State};
 use crate::telemetry::Metrics;
 
 use discord::Discord;
-use member::Member;
-use view::NodeView;
+use member::{Entry, Member};
+use view::{Front, NodeView};
 
 /// How long the orderly end of the agent may take, beyond which its tasks are dropped.
 const STOP_WITHIN: Duration = Duration::from_millis(9_500);
@@ -75,21 +80,30 @@ impl Options {
 #[derive(Debug)]
 pub struct Node {
     member: Member,
-    fence: Fence,
     board: Board,
     http: http::Server,
     http_addr: SocketAddr,
+    /// Shown: the node takes no part any more.
     draining: CancellationToken,
-    /// Asks the leader's loop and the observers to stop, once the agent has.
-    stop: CancellationToken,
+    stop: Stops,
     agent: JoinHandle<()>,
     control: JoinHandle<()>,
     discord: JoinHandle<Option<FactsError>>,
     upkeep: JoinHandle<()>,
+    permits: JoinHandle<()>,
+}
+
+/// What is stopped after what.
+#[derive(Clone, Debug, Default)]
+struct Stops {
+    agent: CancellationToken,
+    /// The leader's loop and the observers, once the agent has stopped.
+    rest: CancellationToken,
 }
 
 impl Node {
-    /// Starts a node: `apolo run`. It returns when the node leads its cluster of one and its shards are being started.
+    /// Starts a node: `apolo run` and `apolo join`. It returns when the node is a member of a cluster, however long that
+    /// takes, and its shards are being started. HTTP is served from the beginning.
     ///
     /// # Errors
     ///
@@ -98,72 +112,32 @@ impl Node {
         install_crypto_provider();
         let Options { config, bot, metrics, listener, reshard } = options;
         let token = config.require_token()?.clone();
+        let candidates = candidates(&config)?;
         let listener = match listener {
             Some(listener) => listener,
             None => http::bind(config.http_addr).await?,
         };
+        let http_addr = listener.local_addr().map_err(NodeError::Socket)?;
         let rest = Rest::new(&config.discord_api, token.clone(), RestLimits::default())?;
-        let mut discord = Discord::new(rest, &config, reshard);
-        let member = Member::alone(&config).await?;
-        let (me, raft) = (member.me, member.raft.clone());
-        let settled = discord.settle(&raft).await;
-        let connection = settled.and_then(|url| connection(&config, &token, url));
-        let gateway = match connection {
-            Ok(gateway) => gateway,
+        let discord = Discord::new(rest, &config, reshard);
+        let waiting = watch::Sender::new(Some(Waiting::Looking));
+        let front = Arc::new(Front::new(config.name.clone(), metrics.clone(), waiting.subscribe()));
+        let serve = http::Options { listener, data_dir: None, token: config.api_token.clone() };
+        let http = http::Server::start(serve, Arc::clone(&front) as Arc<dyn http::Source>)
+            .map_err(NodeError::Socket)?;
+
+        let stop = CancellationToken::new();
+        let _stopped_if_dropped = stop.clone().drop_guard();
+        let entry = Entry { config: &config, candidates, waiting, stop };
+        let member = match entry.enter().await {
+            Ok(member) => member,
             Err(error) => {
-                drop(raft);
-                member.leave().await;
+                http.stop().await;
                 return Err(error);
             }
         };
-
-        let (control, permits) = Control::new(raft.clone(), config.shard_spawn_delay);
-        let fence = Fence::default();
-        let agent = Agent::new(
-            raft.clone(),
-            agent::Options {
-                me,
-                bot,
-                gateway,
-                permits: Arc::new(permits),
-                fence: fence.clone(),
-                health_check_interval: config.health_check_interval,
-                shard_timeout: config.shard_timeout,
-            },
-        );
-        let board = agent.board();
-        let draining = CancellationToken::new();
-        let stop = CancellationToken::new();
-        let folded = metrics.clone();
-        let view = NodeView {
-            me,
-            name: config.name.clone(),
-            raft: raft.clone(),
-            board: board.clone(),
-            metrics,
-            started: Instant::now(),
-            draining: draining.clone(),
-        };
-        let http_addr = listener.local_addr().map_err(NodeError::Socket)?;
-        let serve = http::Options {
-            listener,
-            data_dir: Some(&config.data_dir),
-            token: config.api_token.clone(),
-        };
-        let http = http::Server::start(serve, Arc::new(view)).map_err(NodeError::Socket)?;
-        Ok(Self {
-            member,
-            fence,
-            board,
-            http,
-            http_addr,
-            agent: tokio::spawn(agent.run(draining.clone())),
-            control: tokio::spawn(control.run(stop.clone())),
-            discord: tokio::spawn(discord.watch(raft.clone(), stop.clone())),
-            upkeep: tokio::spawn(upkeep(folded, stop.clone())),
-            draining,
-            stop,
-        })
+        let parts = Parts { config, bot, metrics, token, front, http, http_addr };
+        parts.assemble(member, discord).await
     }
 
     /// This node's id.
@@ -176,6 +150,12 @@ impl Node {
     #[must_use]
     pub const fn http_addr(&self) -> SocketAddr {
         self.http_addr
+    }
+
+    /// Where the other nodes find this one.
+    #[must_use]
+    pub fn quic_addr(&self) -> SocketAddr {
+        self.member.transport.address()
     }
 
     /// The shards that run here.
@@ -202,16 +182,24 @@ impl Node {
     ///
     /// [`NodeError::Failed`] where the disk or Raft failed: nothing is delivered any more by then.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), NodeError> {
+        let mut removed = self.member.raft.removed();
+        let me = self.member.me;
+        let members = self.member.raft.members();
         let failure = tokio::select! {
             () = stop.cancelled() => None,
             failure = self.member.raft.fatal() => Some(NodeError::Failed(failure)),
             _ = &mut self.agent => Some(NodeError::Ended("the agent")),
             _ = &mut self.control => Some(NodeError::Ended("the leader's loop")),
             Ok(Some(error)) = &mut self.discord => Some(NodeError::Facts(error)),
+            Ok(_) = removed.wait_for(|at| {
+                // A peer that knows less than this node may not have heard of it yet.
+                let members = members.borrow();
+                at.is_some_and(|at| Some(at) > members.index() || !members.contains(me))
+            }) => Some(NodeError::Removed),
         };
         if let Some(failure) = failure {
             // What can't be made durable must not be delivered.
-            self.fence.take_down();
+            self.member.right.end();
             error!(error = %failure, "the node can't go on");
             self.agent.abort();
             return Err(failure);
@@ -220,20 +208,120 @@ impl Node {
         Ok(())
     }
 
-    /// Stops in good order: no new deliveries, handlers finish (8 s at most), the last checkpoint is committed, the
-    /// connections are closed with 4000, so that Discord keeps the sessions.
+    /// Stops in good order: shards are handed off to other nodes where there are any; otherwise handlers finish (8 s at
+    /// most), the last checkpoint is committed, and the connections are closed with 4000, so that Discord keeps the
+    /// sessions. The leadership goes last.
     pub async fn shutdown(self) {
         self.draining.cancel();
+        handoff::hand_off(&self.member.raft, self.member.me, self.member.boot).await;
+        self.stop.agent.cancel();
         if timeout(STOP_WITHIN, self.agent).await.is_err() {
             warn!("the shards did not stop in time");
-            self.fence.take_down();
+            self.member.right.end();
         }
-        self.stop.cancel();
-        let _ = tokio::join!(self.control, self.discord, self.upkeep);
+        self.stop.rest.cancel();
+        let _ = tokio::join!(self.control, self.discord, self.upkeep, self.permits);
+        self.member.hand_leadership_over().await;
         self.http.stop().await;
         self.member.leave().await;
         info!("stopped");
     }
+}
+
+/// What a node that has become a member is made of.
+struct Parts {
+    config: Config,
+    bot: Arc<dyn DynBot>,
+    metrics: Option<Metrics>,
+    token: Token,
+    front: Arc<Front>,
+    http: http::Server,
+    http_addr: SocketAddr,
+}
+
+impl Parts {
+    async fn assemble(self, member: Member, mut discord: Discord) -> Result<Node, NodeError> {
+        let raft = member.raft.clone();
+        let stop = Stops::default();
+        let options = control::Options {
+            spawn_delay: self.config.shard_spawn_delay,
+            voters: self.config.voters,
+        };
+        let (control, doors) =
+            Control::new(raft.clone(), member.right.clone(), Some(&member.transport), options);
+        // From here on: without a leader's loop there is no leader that grants or plans.
+        let control = tokio::spawn(control.run(stop.rest.clone()));
+        let settled = discord.settle(&raft).await;
+        let gateway = match settled.and_then(|url| connection(&self.config, &self.token, url)) {
+            Ok(gateway) => gateway,
+            Err(error) => {
+                drop(raft);
+                stop.rest.cancel();
+                let _ = control.await;
+                self.http.stop().await;
+                member.leave().await;
+                return Err(error);
+            }
+        };
+        let here: Arc<dyn gateway::Permits> = Arc::new(doors.permits);
+        let permits = ClusterPermits::new(raft.clone(), Some(member.transport.clone()), here);
+        let agent = self.agent(&member, gateway, permits.clone(), doors.reports);
+        let draining = CancellationToken::new();
+        let board = agent.board();
+        self.front.open(NodeView {
+            me: member.me,
+            name: self.config.name.clone(),
+            raft: raft.clone(),
+            right: member.right.clone(),
+            board: board.clone(),
+            metrics: self.metrics.clone(),
+            started: Instant::now(),
+            draining: draining.clone(),
+        });
+        self.http.serve_socket(&self.config.data_dir).map_err(NodeError::Socket)?;
+        Ok(Node {
+            board,
+            http: self.http,
+            http_addr: self.http_addr,
+            agent: tokio::spawn(agent.run(stop.agent.clone())),
+            control,
+            discord: tokio::spawn(discord.watch(raft, stop.rest.clone())),
+            upkeep: tokio::spawn(upkeep(self.metrics, stop.rest.clone())),
+            permits: tokio::spawn(permits.run(stop.rest.clone())),
+            draining,
+            stop,
+            member,
+        })
+    }
+
+    fn agent(
+        &self,
+        member: &Member,
+        gateway: gateway::Options,
+        permits: ClusterPermits,
+        local: agent::LocalReports,
+    ) -> Agent {
+        let options = agent::Options {
+            me: member.me,
+            boot: member.boot,
+            bot: Arc::clone(&self.bot),
+            gateway,
+            permits: Arc::new(permits),
+            right: member.right.clone(),
+            transport: Some(member.transport.clone()),
+            local,
+            health_check_interval: self.config.health_check_interval,
+            shard_timeout: self.config.shard_timeout,
+        };
+        Agent::new(member.raft.clone(), options)
+    }
+}
+
+/// Where the others may be, as the operator wrote it.
+fn candidates(config: &Config) -> Result<Candidates, NodeError> {
+    let peers = config.peers.iter().map(|peer| peer.parse());
+    let discover = config.discover.as_ref().map(|name| name.parse()).transpose()?;
+    Ok(Candidates::new(peers.collect::<Result<_, _>>()?, discover))
 }
 
 /// Commits a command that the state must not turn down.

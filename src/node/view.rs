@@ -1,17 +1,24 @@
 //! What this node shows of itself over HTTP.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use super::changes;
 use crate::agent::{Board, ShardNow};
+use crate::cluster::Waiting;
 use crate::gateway;
-use crate::http::{self, Halt, ShardRow, Source, Unhalted, View};
+use crate::http::{self, Change, Changed, Halt, NodeRow, Role, ShardRow, Source, Unhalted, View};
+use crate::lease::Right;
 use crate::model::{NodeId, ShardId};
-use crate::raft::Handle;
-use crate::state::{Command, Halted, Outcome, Shard, State};
+use crate::raft::{Handle, Leadership};
+use crate::state::{self, Command, Drain, Halted, Outcome, Presence, Shard, State};
 use crate::telemetry::Metrics;
 
 /// A node, as the HTTP server asks for it.
@@ -19,6 +26,7 @@ pub(super) struct NodeView {
     pub(super) me: NodeId,
     pub(super) name: String,
     pub(super) raft: Handle,
+    pub(super) right: Right,
     pub(super) board: Board,
     pub(super) metrics: Option<Metrics>,
     pub(super) started: Instant,
@@ -31,7 +39,99 @@ impl fmt::Debug for NodeView {
     }
 }
 
+/// What is shown from the beginning: that the node waits, and then the node.
+#[derive(Debug)]
+pub(super) struct Front {
+    name: String,
+    metrics: Option<Metrics>,
+    waiting: watch::Receiver<Option<Waiting>>,
+    started: Instant,
+    node: OnceLock<NodeView>,
+}
+
+impl Front {
+    pub(super) fn new(
+        name: String,
+        metrics: Option<Metrics>,
+        waiting: watch::Receiver<Option<Waiting>>,
+    ) -> Self {
+        Self { name, metrics, waiting, started: Instant::now(), node: OnceLock::new() }
+    }
+
+    /// From here on the node is shown.
+    pub(super) fn open(&self, node: NodeView) {
+        let _opened_once = self.node.set(node);
+    }
+}
+
+impl Source for Front {
+    fn view(&self) -> View {
+        if let Some(node) = self.node.get() {
+            return node.view();
+        }
+        let waiting = self.waiting.borrow().as_ref().map(ToString::to_string);
+        View {
+            node: http::Node {
+                name: self.name.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                uptime_ms: millis(self.started.elapsed()),
+                ..http::Node::default()
+            },
+            waiting: Some(waiting.unwrap_or_else(|| "being admitted".to_owned())),
+            ..View::default()
+        }
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.as_ref().map(Metrics::render).unwrap_or_default()
+    }
+
+    fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, String>> {
+        match self.node.get() {
+            Some(node) => node.change(change),
+            None => async { Err("this node is no member of a cluster yet".to_owned()) }.boxed(),
+        }
+    }
+
+    fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {
+        match self.node.get() {
+            Some(node) => node.unhalt(),
+            None => async { Err("this node is no member of a cluster yet".to_owned()) }.boxed(),
+        }
+    }
+}
+
 impl NodeView {
+    fn nodes(&self, state: &State) -> Vec<NodeRow> {
+        let members = self.raft.members().borrow().clone();
+        let leader = self.leader();
+        let row = |(id, node): (&NodeId, &state::Node)| NodeRow {
+            id: id.to_string(),
+            name: node.name.clone(),
+            role: if leader == Some(*id) {
+                Role::Leader
+            } else if members.voters.contains(id) {
+                Role::Voter
+            } else if members.learners.contains(id) {
+                Role::Learner
+            } else {
+                Role::None
+            },
+            lost: node.presence == Presence::Lost,
+            drains: node.drain != Drain::No,
+            shards: state.owned_by(*id).count(),
+            boot: node.boot.0,
+        };
+        state.nodes().iter().map(row).collect()
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        match *self.raft.leadership().borrow() {
+            Leadership::Leading { .. } => Some(self.me),
+            Leadership::Following { leader } => leader,
+        }
+    }
+
     fn state(&self) -> Arc<State> {
         Arc::clone(&self.raft.states().borrow())
     }
@@ -55,7 +155,13 @@ impl Source for NodeView {
                 uptime_ms: millis(self.started.elapsed()),
             },
             health: state.health(),
-            leader: self.raft.is_leader().then(|| self.name.clone()),
+            leader: self.leader().map(|leader| {
+                let known = state.nodes().get(&leader);
+                known.map_or_else(|| leader.to_string(), |node| node.name.clone())
+            }),
+            lease: self.right.holds(),
+            waiting: None,
+            nodes: self.nodes(&state),
             store_failure: self.raft.failure().map(|failure| failure.to_string()),
             write_under_way_ms: self.raft.write_under_way().map(millis),
             draining: self.draining.is_cancelled(),
@@ -67,6 +173,10 @@ impl Source for NodeView {
 
     fn metrics(&self) -> String {
         self.metrics.as_ref().map(Metrics::render).unwrap_or_default()
+    }
+
+    fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, String>> {
+        changes::change(&self.raft, change).boxed()
     }
 
     fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {

@@ -3,44 +3,52 @@
 use std::{collections::BTreeMap, fmt, io, sync::Arc, time::Duration};
 
 use openraft::{
-    Config, EmptyNode, Raft, SnapshotPolicy,
+    EmptyNode, Instant as _, Raft,
+    async_runtime::watch::WatchReceiver as _,
     errors::{ClientWriteError, InitializeError, RaftError},
+    impls::ProgressResponder,
+    vote::leader_id_std::CommittedLeaderId,
 };
-use thiserror::Error;
 use tokio::{
     sync::{Semaphore, watch},
-    time::timeout,
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::{
-    model::NodeId,
+    model::{LogIndex, NodeId},
     state::{Command, Outcome, State, encode_command},
     store::{Backend, Pulse, Recovered},
+    transport::Transport,
 };
 
 use super::{
+    config::{ELECTION_TIMEOUT_MAX, config},
+    error::{COMMAND_BYTES_MAX, FormError, IN_FLIGHT_MAX, ProposeError, StartError},
     leadership::{Leadership, RaftFailure, observe},
     log::Log,
     machine::Machine,
-    network::Network,
+    members::Members,
+    network::{ForwardError, Network, Server, serve},
     types::{Proposal, Types},
 };
-
-/// The most commands that are proposed at once; more are refused. One tick of 448 shards needs a handful.
-const IN_FLIGHT_MAX: usize = 256;
 
 /// How long a proposal may take: several elections.
 const PROPOSE_WITHIN: Duration = Duration::from_secs(5);
 
-/// The longest command, in bytes: what replicates within a heartbeat's time.
-const COMMAND_BYTES_MAX: usize = 128 * 1024;
+/// Between two attempts to find the leader for a command.
+const FIND_LEADER_EVERY: Duration = Duration::from_millis(20);
+
+/// Commands on their way to the leader at once: a quarter of the streams that Raft's own requests share with them.
+const FORWARDS_MAX: usize = 8;
 
 /// So many bytes are appended between two snapshots, in bytes: 16,000 entries as they are, and 128 of the longest.
 /// Beside them the log keeps the last thousand entries before the snapshot for peers that lag.
 const SNAPSHOT_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Called before this node votes in a term, with whether it votes for itself.
+pub type OnVote = Arc<dyn Fn(u64, bool) + Send + Sync>;
+
 /// What Raft runs as and on.
-#[derive(Debug)]
 pub struct Options {
     /// This member. It belongs to the life of a data directory.
     pub node: NodeId,
@@ -48,68 +56,15 @@ pub struct Options {
     pub store: Arc<dyn Backend>,
     /// What the store held when it was opened.
     pub recovered: Recovered,
+    /// The way to the other members. Without one there is none.
+    pub transport: Option<Transport>,
+    /// Told of a vote before it leaves the node.
+    pub on_vote: Option<OnVote>,
 }
 
-/// Why Raft did not start.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// What the store holds is intact, but this apolo can't read it.
-    #[error("failed to read the log: {0}")]
-    Unreadable(#[from] io::Error),
-    /// openraft refused.
-    #[error("failed to start raft: {0}")]
-    Raft(String),
-}
-
-/// Why a cluster was not formed.
-#[derive(Debug, Error)]
-pub enum FormError {
-    /// The log says that there is one already.
-    #[error("this node is a member of a cluster already")]
-    AlreadyFormed,
-    /// Raft stopped.
-    #[error("raft stopped: {0}")]
-    Stopped(String),
-}
-
-/// Why a command has no outcome.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum ProposeError {
-    /// This node does not lead.
-    #[error("this node does not lead{}", leader.map_or_else(String::new, |leader| format!("; node {leader} does")))]
-    NotLeader {
-        /// Who does, if it is known.
-        leader: Option<NodeId>,
-    },
-    /// Too many commands wait already. This one was not proposed.
-    #[error("{IN_FLIGHT_MAX} commands are in flight already")]
-    Overloaded,
-    /// It was proposed, and may or may not come to be committed.
-    #[error("the outcome is unknown: {why}")]
-    Unknown {
-        /// What came in between.
-        why: &'static str,
-    },
-    /// It is longer than an entry may be.
-    #[error("the command has {bytes} bytes; {COMMAND_BYTES_MAX} are the most")]
-    TooLong {
-        /// Its length.
-        bytes: usize,
-    },
-    /// Raft stopped, and the node must end.
-    #[error("raft stopped: {0}")]
-    Stopped(String),
-}
-
-impl ProposeError {
-    /// Whether proposing the same again may succeed. After [`Unknown`](Self::Unknown) it may then be applied twice,
-    /// which the state guards against by epochs and growing numbers.
-    #[must_use]
-    pub const fn is_retryable(&self) -> bool {
-        match self {
-            Self::NotLeader { .. } | Self::Overloaded | Self::Unknown { .. } => true,
-            Self::TooLong { .. } | Self::Stopped(_) => false,
-        }
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("node", &self.node).finish_non_exhaustive()
     }
 }
 
@@ -118,9 +73,12 @@ impl ProposeError {
 pub struct Handle {
     node: NodeId,
     raft: Raft<Types, Machine>,
+    network: Network,
     in_flight: Arc<Semaphore>,
+    forwards: Arc<Semaphore>,
     states: watch::Receiver<Arc<State>>,
     leadership: watch::Receiver<Leadership>,
+    members: watch::Receiver<Members>,
     failure: watch::Receiver<Option<RaftFailure>>,
     pulse: Pulse,
 }
@@ -132,51 +90,74 @@ impl fmt::Debug for Handle {
 }
 
 impl Handle {
-    /// Starts Raft on what the store holds. A sole voter campaigns at once: there is nobody to disturb and nobody to
-    /// wait for.
+    /// Starts Raft on what the store holds, and serves its peers. A sole voter campaigns at once: there is nobody to
+    /// disturb and nobody to wait for. Another voter that was one before neither votes nor campaigns until a leader
+    /// that it may have promised its silence to can't count on it any more.
     ///
     /// # Errors
     ///
     /// [`StartError`].
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { node, store, recovered } = options;
-        let log = Log::new(store.clone(), &recovered).map_err(io::Error::from)?;
+        let Options { node, store, recovered, transport, on_vote } = options;
+        let has_voted = recovered.vote.is_some();
+        let log = Log::new(store.clone(), &recovered, node, on_vote).map_err(io::Error::from)?;
         let machine = Machine::new(store.clone(), &recovered)?;
         let appended = log.appended();
         drop(recovered);
         let states = machine.states();
         let config = config().map_err(|error| StartError::Raft(error.to_string()))?;
-        let raft = Raft::new(node, Arc::new(config), Network, log, machine)
+        let network = Network::new(transport.clone());
+        let raft = Raft::new(node, Arc::new(config), network.clone(), log, machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
         let leadership = watch::Sender::new(Leadership::Following { leader: None });
+        let members = watch::Sender::new(Members::default());
         let failure = watch::Sender::new(None);
         let handle = Self {
             node,
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            forwards: Arc::new(Semaphore::new(FORWARDS_MAX)),
+            network,
             states,
             leadership: leadership.subscribe(),
+            members: members.subscribe(),
             failure: failure.subscribe(),
             pulse: store.pulse(),
             raft,
         };
         tokio::spawn(bound_log(handle.raft.clone(), appended, handle.failure.clone()));
         // It ends with Raft's core, whose metrics it watches.
-        tokio::spawn(observe(handle.raft.metrics(), store.failure(), leadership, failure));
-        if handle.is_sole_voter().await? {
-            handle
-                .raft
-                .trigger()
-                .elect(false)
-                .await
-                .map_err(|error| StartError::Raft(error.to_string()))?;
-        }
+        let metrics = handle.raft.metrics();
+        tokio::spawn(observe(metrics, store.failure(), leadership, members, failure));
+        handle.take_part(transport, has_voted).await?;
         Ok(handle)
     }
 
-    #[cfg(test)]
-    pub(super) const fn raft_for_tests(&self) -> &Raft<Types, Machine> {
-        &self.raft
+    async fn take_part(
+        &self,
+        transport: Option<Transport>,
+        has_voted: bool,
+    ) -> Result<(), StartError> {
+        let alone = self.is_sole_voter().await?;
+        let waits = has_voted && !alone;
+        let votes_from = Instant::now() + if waits { ELECTION_TIMEOUT_MAX } else { Duration::ZERO };
+        if let Some(transport) = transport {
+            let (raft, handle) = (self.raft.clone(), self.clone());
+            serve(&transport, Server { raft, handle, votes_from });
+        }
+        if waits {
+            self.raft.runtime_config().elect(false);
+            let raft = self.raft.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep_until(votes_from).await;
+                raft.runtime_config().elect(true);
+            });
+        }
+        if alone {
+            let campaigned = self.raft.trigger().elect(false).await;
+            campaigned.map_err(|error| StartError::Raft(error.to_string()))?;
+        }
+        Ok(())
     }
 
     /// Asks the core, whose metrics say nothing yet when it has just been started.
@@ -188,13 +169,14 @@ impl Handle {
             .map_err(|error| StartError::Raft(error.to_string()))
     }
 
-    /// Forms a cluster of this node alone. Only ever once, and only where no peer can belong to one already.
+    /// Forms a cluster of these voters. Only ever once, and only where no peer can belong to one already.
     ///
     /// # Errors
     ///
     /// [`FormError::AlreadyFormed`] if the log is not empty.
-    pub async fn form(&self) -> Result<(), FormError> {
-        let members = BTreeMap::from([(self.node, EmptyNode::default())]);
+    pub async fn form(&self, voters: impl IntoIterator<Item = NodeId>) -> Result<(), FormError> {
+        let members: BTreeMap<_, _> =
+            voters.into_iter().map(|voter| (voter, EmptyNode::default())).collect();
         match self.raft.initialize(members).await {
             Ok(()) => Ok(()),
             Err(RaftError::APIError(
@@ -213,25 +195,145 @@ impl Handle {
         self.raft.is_initialized().await.map_err(|fatal| FormError::Stopped(fatal.to_string()))
     }
 
-    /// Proposes a command, and returns what applying it did. By then it is durable, and part of
-    /// [`states`](Self::states). Dropping the future does not take the command back.
+    /// Proposes a command, here or through the leader, and returns what applying it did. By then it is durable, and
+    /// part of [`states`](Self::states). Dropping the future does not take the command back.
     ///
     /// # Errors
     ///
     /// [`ProposeError`].
     pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
+        let deadline = Instant::now() + PROPOSE_WITHIN;
+        loop {
+            let refused = match self.propose_here(command.clone(), None).await {
+                Ok((_, outcome)) => return Ok(outcome),
+                Err(ProposeError::NotLeader { leader }) => leader,
+                Err(error) => return Err(error),
+            };
+            if !self.network.has_peers() {
+                return Err(ProposeError::NotLeader { leader: refused });
+            }
+            if let Some(leader) = refused
+                && let Some(outcome) = self.forward(leader, &command, deadline).await?
+            {
+                return Ok(outcome);
+            }
+            if Instant::now() >= deadline {
+                return Err(ProposeError::NotLeader { leader: None });
+            }
+            sleep(FIND_LEADER_EVERY).await;
+        }
+    }
+
+    /// Proposes a command only if this node leads `term`: what it was decided on was seen in that term.
+    ///
+    /// # Errors
+    ///
+    /// [`ProposeError`].
+    pub async fn propose_in(&self, term: u64, command: Command) -> Result<Outcome, ProposeError> {
+        self.propose_here(command, Some(term)).await.map(|(_, outcome)| outcome)
+    }
+
+    /// Proposes a command if this node leads.
+    pub(super) async fn propose_here(
+        &self,
+        command: Command,
+        term: Option<u64>,
+    ) -> Result<(LogIndex, Outcome), ProposeError> {
         let bytes = encode_command(&command).len();
         if bytes > COMMAND_BYTES_MAX {
             return Err(ProposeError::TooLong { bytes });
         }
         let _slot = self.in_flight.try_acquire().map_err(|_| ProposeError::Overloaded)?;
-        let written = timeout(PROPOSE_WITHIN, self.raft.client_write(Proposal(command))).await;
-        match written {
-            Ok(Ok(response)) => Ok(response.data),
-            Ok(Err(RaftError::APIError(error))) => Err(refused(&error)),
-            Ok(Err(RaftError::Fatal(fatal))) => Err(ProposeError::Stopped(fatal.to_string())),
+        let written = async {
+            match term {
+                None => match self.raft.client_write(Proposal(command)).await {
+                    Ok(response) => Ok((LogIndex(response.log_id.index), response.data)),
+                    Err(RaftError::APIError(error)) => Err(refused(&error)),
+                    Err(RaftError::Fatal(fatal)) => Err(ProposeError::Stopped(fatal.to_string())),
+                },
+                Some(term) => self.write_in(term, command).await,
+            }
+        };
+        match timeout(PROPOSE_WITHIN, written).await {
+            Ok(done) => done,
             Err(_elapsed) => Err(ProposeError::Unknown { why: "it took too long" }),
         }
+    }
+
+    async fn write_in(
+        &self,
+        term: u64,
+        command: Command,
+    ) -> Result<(LogIndex, Outcome), ProposeError> {
+        let (responder, applied) = ProgressResponder::complete_only();
+        let leader = CommittedLeaderId::new(term);
+        let write = self.raft.write(Proposal(command)).responder(responder).with_leader(leader);
+        write.await.map_err(|fatal| ProposeError::Stopped(fatal.to_string()))?;
+        match applied.await {
+            Ok(Ok(response)) => Ok((LogIndex(response.log_id.index), response.data)),
+            Ok(Err(error)) => Err(refused(&error)),
+            Err(_) => Err(ProposeError::Unknown { why: "raft has dropped it" }),
+        }
+    }
+
+    /// Has the leader propose it; nothing if that one does not lead or can't be reached.
+    async fn forward(
+        &self,
+        leader: NodeId,
+        command: &Command,
+        deadline: Instant,
+    ) -> Result<Option<Outcome>, ProposeError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok(Ok(_slot)) = timeout_at(deadline, self.forwards.acquire()).await else {
+            return Err(ProposeError::Overloaded);
+        };
+        match self.network.forward(leader, command, left).await {
+            Ok((index, outcome)) => {
+                let mut states = self.states.clone();
+                let seen = states.wait_for(|state| state.applied() >= index);
+                match timeout_at(deadline, seen).await {
+                    Ok(Ok(_)) => Ok(Some(outcome)),
+                    _ => Err(ProposeError::Unknown { why: "it is committed, but this node lags" }),
+                }
+            }
+            Err(ForwardError::NotLeader | ForwardError::Unreachable) => Ok(None),
+            Err(ForwardError::Overloaded) => Err(ProposeError::Overloaded),
+            Err(ForwardError::Unknown) => {
+                Err(ProposeError::Unknown { why: "the leader did not answer" })
+            }
+        }
+    }
+
+    /// When this node's last round that a quorum acknowledged was sent, if it leads; and whether it is the only voter.
+    #[must_use]
+    pub fn quorum(&self) -> Acknowledged {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let alone = metrics.membership_config.membership().voter_ids().eq([self.node]);
+        let now = Instant::now();
+        // Never later than it was: the clock is read once more after `now`.
+        let at = metrics.last_quorum_acked.map(|acked| now - acked.into_inner().elapsed());
+        Acknowledged { term: metrics.current_term, alone, at }
+    }
+
+    /// Who belongs to the cluster, and who votes.
+    #[must_use]
+    pub fn members(&self) -> watch::Receiver<Members> {
+        self.members.clone()
+    }
+
+    /// The index of a membership without this node, where a peer has told of one.
+    #[must_use]
+    pub fn removed(&self) -> watch::Receiver<Option<u64>> {
+        self.network.removed()
+    }
+
+    pub(super) const fn network(&self) -> &Network {
+        &self.network
+    }
+
+    pub(super) const fn raft(&self) -> &Raft<Types, Machine> {
+        &self.raft
     }
 
     /// The state, after every batch of entries that was applied.
@@ -296,6 +398,17 @@ impl Handle {
     }
 }
 
+/// A leader's last round.
+#[derive(Clone, Copy, Debug)]
+pub struct Acknowledged {
+    /// In which term.
+    pub term: u64,
+    /// Whether this node is the only voter.
+    pub alone: bool,
+    /// When the last round that a quorum acknowledged was sent.
+    pub at: Option<Instant>,
+}
+
 /// Asks for a snapshot whenever so much was appended that a restart, or a peer that needs all of it, would feel it. The
 /// policy counts entries alone, and 5,000 of the longest have 640 MiB.
 async fn bound_log(
@@ -328,29 +441,4 @@ fn refused(error: &ClientWriteError<Types>) -> ProposeError {
             ProposeError::Unknown { why: "raft took it for a change of membership" }
         }
     }
-}
-
-/// The profile `lan`. A follower takes over when it has heard nothing for the lease (the longest election timeout) and
-/// an election timeout more.
-fn config() -> Result<Config, openraft::ConfigError> {
-    let election_timeout_max = 500;
-    Config {
-        cluster_name: "apolo".to_owned(),
-        heartbeat_interval: 100,
-        election_timeout_min: 250,
-        election_timeout_max,
-        enable_pre_vote: Some(true),
-        // A leader that lost its quorum falls silent for this long, so that another can be elected (openraft#2080).
-        quorum_loss_probe_interval: Some(2 * election_timeout_max + 200),
-        // Leading without an election would be leading on a state that may lack committed entries.
-        enable_leader_restore: Some(false),
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(5000),
-        replication_lag_threshold: 6000,
-        max_in_snapshot_log_to_keep: 1000,
-        purge_batch_size: 256,
-        install_snapshot_timeout: 5000,
-        backoff: "50ms 100ms 200ms ...500ms".to_owned(),
-        ..Config::default()
-    }
-    .validate()
 }

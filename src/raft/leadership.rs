@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::{model::NodeId, store::WriteError};
 
-use super::types::Types;
+use super::{members::Members, types::Types};
 
 /// Who leads, as far as this node knows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,14 +42,21 @@ pub(super) async fn observe(
     mut metrics: WatchReceiverOf<Types, RaftMetrics<Types>>,
     mut store: watch::Receiver<Option<WriteError>>,
     leadership: watch::Sender<Leadership>,
+    members: watch::Sender<Members>,
     failure: watch::Sender<Option<RaftFailure>>,
 ) {
     loop {
         // A guard of this watch that is held over an await blocks openraft's core.
-        let (seen, stopped) = {
+        let (seen, belong, stopped) = {
             let metrics = metrics.borrow_watched();
-            (judge(&metrics), metrics.running_state.as_ref().err().map(ToString::to_string))
+            let stopped = metrics.running_state.as_ref().err().map(ToString::to_string);
+            (judge(&metrics), Members::of(&metrics), stopped)
         };
+        members.send_if_modified(|known| {
+            let changed = *known != belong;
+            *known = belong;
+            changed
+        });
         leadership.send_if_modified(|known| std::mem::replace(known, seen) != seen);
         let broken = store.borrow_and_update().clone().map(RaftFailure::Store);
         if let Some(why) = broken.or_else(|| stopped.map(RaftFailure::Core)) {

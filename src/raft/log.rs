@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Debug,
+    fmt::{self, Debug},
     io,
     ops::{Bound, RangeBounds},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,21 +15,36 @@ use openraft::{
 };
 use tokio::sync::{oneshot, watch};
 
-use crate::store::{Backend, Recovered, Write};
+use crate::{
+    model::NodeId,
+    store::{Backend, Recovered, Write},
+};
 
 use super::{
     codec::{CodecError, decode_entry, decode_vote, encode_entry, encode_vote},
+    handle::OnVote,
     types::{Entry, LogId, Types, Vote, log_id, position},
 };
 
 /// The log. Clones are readers of the same.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Log {
+    node: NodeId,
+    on_vote: Option<OnVote>,
     store: Arc<dyn Backend>,
     tail: Arc<Mutex<Tail>>,
     /// Bytes that were appended since somebody last set this to 0.
     appended: watch::Sender<u64>,
 }
+
+impl Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+/// The most bytes of entries that are read for one request to a peer: half a frame, for an entry more may fit beside.
+const READ_BYTES_MAX: usize = 512 * 1024;
 
 /// Everything that is not purged. The snapshot policy bounds it.
 #[derive(Debug, Default)]
@@ -41,7 +56,12 @@ struct Tail {
 }
 
 impl Log {
-    pub(super) fn new(store: Arc<dyn Backend>, recovered: &Recovered) -> Result<Self, CodecError> {
+    pub(super) fn new(
+        store: Arc<dyn Backend>,
+        recovered: &Recovered,
+        node: NodeId,
+        on_vote: Option<OnVote>,
+    ) -> Result<Self, CodecError> {
         let entries = recovered
             .records
             .iter()
@@ -59,7 +79,7 @@ impl Log {
             .iter()
             .filter(|it| snapshot.is_none_or(|at| it.position.index > at.index));
         let appended = watch::Sender::new(behind.map(|record| record.bytes.len() as u64).sum());
-        Ok(Self { store, tail: Arc::new(Mutex::new(tail)), appended })
+        Ok(Self { node, on_vote, store, tail: Arc::new(Mutex::new(tail)), appended })
     }
 
     /// Bytes that were appended since the last snapshot, or since whoever counts them set this to 0.
@@ -102,6 +122,27 @@ impl RaftLogReader<Types> for Log {
         Ok(self.tail().entries.range(bounds).map(|(_, entry)| entry.clone()).collect())
     }
 
+    /// As many as one request to a peer holds, and at least one.
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
+        let mut bytes = 0;
+        let fits = |(_, entry): &(&u64, &Entry)| {
+            let first = bytes == 0;
+            bytes += encode_entry(entry).bytes.len();
+            first || bytes <= READ_BYTES_MAX
+        };
+        Ok(self
+            .tail()
+            .entries
+            .range(start..end)
+            .take_while(fits)
+            .map(|(_, it)| it.clone())
+            .collect())
+    }
+
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
         Ok(self.tail().vote)
     }
@@ -121,6 +162,9 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        if let Some(on_vote) = &self.on_vote {
+            on_vote(vote.leader_id.term, vote.leader_id.voted_for == self.node);
+        }
         self.durably(Write::Vote(encode_vote(vote))).await?;
         self.tail().vote = Some(*vote);
         Ok(())

@@ -10,17 +10,23 @@
 //! leader has applied an entry of its own term. It does not decide what is proposed, and it does not know the words of
 //! [`Command`](crate::state::Command).
 //!
-//! There is one voter as yet: `network` answers that every peer is unreachable.
+//! A node that does not lead has the leader propose. Members are changed by whoever leads, one change at a time.
 
 mod codec;
+mod config;
+mod error;
 mod handle;
 mod leadership;
 mod log;
 mod machine;
+mod members;
 mod network;
 #[cfg(test)]
 mod tests;
 mod types;
 
-pub use handle::{FormError, Handle, Options, ProposeError, StartError};
+pub use config::ELECTION_TIMEOUT_MAX;
+pub use error::{FormError, ProposeError, StartError};
+pub use handle::{Acknowledged, Handle, OnVote, Options};
 pub use leadership::{Leadership, RaftFailure};
+pub use members::{ChangeError, Members};

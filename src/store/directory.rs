@@ -22,7 +22,7 @@ const MODE: u32 = 0o700;
 const GROUP_BY_PLATFORM: u32 = 0o2000;
 
 /// Files of ours besides those that the other modules name: the node's socket, and what file systems put at their top.
-const OTHERS: [&str; 4] = [LOCK, "apolo.sock", "lost+found", SLED];
+const OTHERS: [&str; 5] = [LOCK, "apolo.sock", "ca", "lost+found", SLED];
 
 /// Makes the directory if need be, checks that it is ours, and locks it for as long as the file lives.
 pub(super) fn enter(path: &Path) -> Result<File, OpenError> {

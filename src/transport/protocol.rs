@@ -23,6 +23,8 @@ pub enum Protocol {
     Ipc = 5,
     /// Raft's snapshots.
     Snapshot = 6,
+    /// Commands for the leader to propose.
+    Propose = 7,
 }
 
 /// Streams of one class share its places. Bulk can't take control's.
@@ -34,8 +36,15 @@ pub(super) enum Class {
 
 impl Protocol {
     /// Every protocol, in the order of its number.
-    pub const ALL: [Self; 6] =
-        [Self::Raft, Self::Lease, Self::Permit, Self::Join, Self::Ipc, Self::Snapshot];
+    pub const ALL: [Self; 7] = [
+        Self::Raft,
+        Self::Lease,
+        Self::Permit,
+        Self::Join,
+        Self::Ipc,
+        Self::Snapshot,
+        Self::Propose,
+    ];
 
     /// The label in metrics and log lines.
     #[must_use]
@@ -47,6 +56,7 @@ impl Protocol {
             Self::Join => "join",
             Self::Ipc => "ipc",
             Self::Snapshot => "snapshot",
+            Self::Propose => "propose",
         }
     }
 
@@ -55,7 +65,9 @@ impl Protocol {
     pub const fn frame_max(self) -> usize {
         match self {
             Self::Snapshot => limits::SNAPSHOT_FRAME_MAX,
-            Self::Raft | Self::Lease | Self::Permit | Self::Join | Self::Ipc => limits::FRAME_MAX,
+            Self::Raft | Self::Lease | Self::Permit | Self::Join | Self::Ipc | Self::Propose => {
+                limits::FRAME_MAX
+            }
         }
     }
 
@@ -63,7 +75,7 @@ impl Protocol {
     pub(super) const fn priority(self) -> i32 {
         match self {
             Self::Raft => 10,
-            Self::Lease | Self::Permit => 9,
+            Self::Lease | Self::Permit | Self::Propose => 9,
             Self::Join => 5,
             Self::Ipc => 0,
             Self::Snapshot => -10,
@@ -72,7 +84,7 @@ impl Protocol {
 
     pub(super) const fn class(self) -> Class {
         match self {
-            Self::Raft | Self::Lease | Self::Permit | Self::Join => Class::Control,
+            Self::Raft | Self::Lease | Self::Permit | Self::Join | Self::Propose => Class::Control,
             Self::Ipc | Self::Snapshot => Class::Bulk,
         }
     }
@@ -101,6 +113,7 @@ pub const fn allowed(role: Role, protocol: Protocol) -> bool {
                 | Protocol::Join
                 | Protocol::Ipc
                 | Protocol::Snapshot
+                | Protocol::Propose
         ) | (Role::Joiner, Protocol::Join)
     )
 }
@@ -110,19 +123,21 @@ mod tests {
     use super::*;
 
     /// The whole table, written out: a new role or protocol has to be thought about here.
-    const TABLE: [(Role, Protocol, bool); 12] = [
+    const TABLE: [(Role, Protocol, bool); 14] = [
         (Role::Server, Protocol::Raft, true),
         (Role::Server, Protocol::Lease, true),
         (Role::Server, Protocol::Permit, true),
         (Role::Server, Protocol::Join, true),
         (Role::Server, Protocol::Ipc, true),
         (Role::Server, Protocol::Snapshot, true),
+        (Role::Server, Protocol::Propose, true),
         (Role::Joiner, Protocol::Raft, false),
         (Role::Joiner, Protocol::Lease, false),
         (Role::Joiner, Protocol::Permit, false),
         (Role::Joiner, Protocol::Join, true),
         (Role::Joiner, Protocol::Ipc, false),
         (Role::Joiner, Protocol::Snapshot, false),
+        (Role::Joiner, Protocol::Propose, false),
     ];
 
     #[test]
@@ -148,6 +163,6 @@ mod tests {
             assert_eq!(protocol.map(|protocol| protocol as u8), protocol.map(|_| byte));
         }
         assert_eq!(Protocol::from_byte(HELLO), None);
-        assert_eq!(Protocol::ALL.map(|protocol| protocol as u8), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(Protocol::ALL.map(|protocol| protocol as u8), [1, 2, 3, 4, 5, 6, 7]);
     }
 }

@@ -9,7 +9,9 @@ use std::{
     },
 };
 
-use apolo::http::{Halt, Node, Options, Phase, Server, ShardRow, Source, Unhalted, View, bind};
+use apolo::http::{
+    Change, Changed, Halt, Node, Options, Phase, Server, ShardRow, Source, Unhalted, View, bind,
+};
 use apolo::{HealthStatus, SessionNumber, ShardId, ShardStatus, SystemHealth, Token};
 use futures_util::future::BoxFuture;
 
@@ -49,6 +51,9 @@ impl Source for Fake {
         View {
             node: Node { name: "apolo-0".to_owned(), ..Node::default() },
             health: Some(health),
+            waiting: None,
+            lease: true,
+            nodes: Vec::new(),
             leader: Some("apolo-0".to_owned()),
             store_failure: None,
             write_under_way_ms: None,
@@ -61,6 +66,10 @@ impl Source for Fake {
 
     fn metrics(&self) -> String {
         String::new()
+    }
+
+    fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, String>> {
+        Box::pin(async move { Ok(Changed { done: format!("{change:?}") }) })
     }
 
     fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {

@@ -24,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::{
-    fence::Fence,
     lanes::{Lane, Lanes},
     outcome::{Failure, Outcomes},
     progress::Progress,
@@ -33,6 +32,7 @@ use super::{
 };
 use crate::bot::{Context, DynBot, Event, HandlerResult, Notice, Position, Shared, guild_of};
 use crate::gateway::{Control, Dispatch, EventName, EventTypeFlags, Feed, Item, Oddity};
+use crate::lease::Fence;
 use crate::model::{Sequence, Session, SessionNumber};
 use crate::state::State;
 

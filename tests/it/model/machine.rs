@@ -159,7 +159,7 @@ impl Protocol {
             Action::Tick => state.tick(self),
             Action::Round { leader, voter } => state.round(leader, voter, self),
             Action::Acknowledge { leader } => state.acknowledge(leader, self),
-            Action::StepDown { node } => state.step_down(node),
+            Action::StepDown { node } => state.step_down(node, self),
             Action::Elect { candidate, voter, adopt } => state.elect(candidate, voter, adopt, self),
             Action::Establish { leader, voter } => state.establish(leader, voter, self),
             Action::Commit { leader, voter } => state.commit(leader, voter, self),

@@ -165,6 +165,25 @@ impl Node {
         }
     }
 
+    /// A candidate keeps no more of its lease than a leader's right lasts: its successor waits for no more.
+    pub(super) fn shorten_lease(&mut self, model: &Protocol) {
+        let spent = model.timing.ttl - model.timing.leader_owns;
+        if let Some(lease) = &mut self.lease {
+            lease.age = lease.age.max(spent);
+        }
+    }
+
+    /// It leads no longer. The right that its last acknowledged round gave it lasts as long as it would have.
+    pub(super) fn resign(&mut self, model: &Protocol) {
+        let Some(lead) = self.lead.take() else { return };
+        let began = self.facts.term == self.term;
+        if began && !lead.asked && lead.round < model.timing.leader_owns {
+            let age = model.timing.ttl - model.timing.leader_owns + lead.round;
+            let held = self.lease.map_or(model.timing.ttl, |lease| lease.age);
+            self.lease = Some(Lease { age: age.min(held), index: 0 });
+        }
+    }
+
     /// It believes that it leads, and its first entry is applied.
     pub(super) fn is_established(&self, id: NodeId) -> bool {
         self.lead.is_some() && self.facts.leader == id && self.facts.term == self.term

@@ -12,7 +12,7 @@ use super::{
 
 impl State {
     pub(super) fn round(&mut self, leader: NodeId, voter: NodeId, model: &Protocol) -> bool {
-        if !self.hears(leader, voter) {
+        if !self.hears(leader, voter, model) {
             return false;
         }
         if let Some(lead) = &mut self.node(leader).lead {
@@ -26,14 +26,15 @@ impl State {
     }
 
     /// `voter` takes in a word of `leader`, unless it has promised itself to a later term.
-    fn hears(&mut self, leader: NodeId, voter: NodeId) -> bool {
+    fn hears(&mut self, leader: NodeId, voter: NodeId, model: &Protocol) -> bool {
         let term = self.node(leader).term;
         let leads = self.node(leader).lead.is_some();
         let voter = self.node(voter);
         if !leads || voter.term > term || (voter.term == term && voter.lead.is_some()) {
             return false;
         }
-        (voter.term, voter.contact, voter.lead) = (term, 0, None);
+        voter.resign(model);
+        (voter.term, voter.contact) = (term, 0);
         true
     }
 
@@ -45,13 +46,14 @@ impl State {
         true
     }
 
-    pub(super) fn step_down(&mut self, node: NodeId) -> bool {
+    pub(super) fn step_down(&mut self, node: NodeId, model: &Protocol) -> bool {
         let highest = self.nodes.iter().map(|node| node.term).max().unwrap_or_default();
         let node = self.node(node);
         if node.lead.is_none() || highest <= node.term {
             return false;
         }
-        (node.term, node.lead) = (highest, None);
+        node.resign(model);
+        node.term = highest;
         true
     }
 
@@ -90,13 +92,14 @@ impl State {
             return false;
         }
         let node = self.node(voter);
-        (node.term, node.lead) = (term, None);
+        node.resign(model);
+        node.term = term;
         let node = self.node(candidate);
         (node.term, node.lead, node.appended) =
             (term, Some(Lead::elected(candidate, model)), adopted);
         node.contact = model.timing.election;
         if model.rules.hold(Rule::LeaderHoldsNoNodeLease) {
-            node.lease = None;
+            node.shorten_lease(model);
         }
         if model.rules.hold(Rule::LeadingVoidsOldRenewals) {
             self.network.void_renewals(candidate);
@@ -106,7 +109,7 @@ impl State {
 
     pub(super) fn establish(&mut self, leader: NodeId, voter: NodeId, model: &Protocol) -> bool {
         let term = self.node(leader).term;
-        if self.committed(model.rules).term >= term || !self.hears(leader, voter) {
+        if self.committed(model.rules).term >= term || !self.hears(leader, voter, model) {
             return false;
         }
         if let Some(adopted) = self.node(leader).appended.take() {
@@ -120,7 +123,10 @@ impl State {
     pub(super) fn commit(&mut self, leader: NodeId, voter: NodeId, model: &Protocol) -> bool {
         let term = self.node(leader).term;
         let Some(Appended { term: of, entry }) = self.node(leader).appended else { return false };
-        if of != term || self.committed(model.rules).term != term || !self.hears(leader, voter) {
+        if of != term
+            || self.committed(model.rules).term != term
+            || !self.hears(leader, voter, model)
+        {
             return false;
         }
         self.log.push(entry);

@@ -17,7 +17,7 @@ pub(super) enum Rule {
     LossOfItsTerm,
     /// A renewal counts from the moment it was sent.
     RenewalCountsFromSend,
-    /// A leader holds no node lease: it drops the one it has when it is elected.
+    /// A leader holds no node lease: of the one it has when it is elected no more is left than a leader's right lasts.
     LeaderHoldsNoNodeLease,
     /// A leader's right to own counts from the moment its last acknowledged round was sent.
     LeaderCountsFromSend,

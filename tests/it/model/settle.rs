@@ -41,7 +41,7 @@ impl State {
     /// Everybody does what there is to do.
     fn turn(&mut self, alive: &[NodeId], model: &Protocol) {
         for id in alive {
-            self.step_down(*id);
+            self.step_down(*id, model);
         }
         let Some(leader) = self.settled_leader(alive, model) else { return };
         self.commit_all(leader, alive, model);

@@ -40,6 +40,7 @@ fn config(discord: &Simulator, data_dir: &Path) -> Config {
     let mut config = Config::default();
     config.data_dir = data_dir.to_owned();
     config.http_addr = ([127, 0, 0, 1], 0).into();
+    config.quic_addr = ([127, 0, 0, 1], 0).into();
     config.discord_api = discord.api_url().parse().expect("a URL");
     config.token = Token::parse("any");
     config

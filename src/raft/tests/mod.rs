@@ -1,5 +1,7 @@
 //! Raft on real files and in memory.
 
+mod cluster;
+
 use std::{
     io,
     path::Path,
@@ -14,8 +16,8 @@ use openraft::{StorageError, testing::log::Suite};
 use tokio::time::timeout;
 
 use super::{
-    FormError, Handle, Leadership, Options, ProposeError, RaftFailure, log::Log, machine::Machine,
-    types::Types,
+    ChangeError, FormError, Handle, Leadership, Options, ProposeError, RaftFailure, log::Log,
+    machine::Machine, types::Types,
 };
 use crate::{
     model::{BootEpoch, ClusterId, LogIndex, NodeId},
@@ -32,7 +34,7 @@ impl From<u64> for NodeId {
 }
 
 fn build(store: Arc<dyn Backend>, recovered: &Recovered) -> (Log, Machine) {
-    let log = Log::new(store.clone(), recovered).unwrap();
+    let log = Log::new(store.clone(), recovered, NodeId(1), None).unwrap();
     (log, Machine::new(store, recovered).unwrap())
 }
 
@@ -41,12 +43,23 @@ fn open(path: &Path) -> Opened {
 }
 
 async fn start(node: NodeId, store: Arc<dyn Backend>, recovered: Recovered) -> Handle {
-    Handle::start(Options { node, store, recovered }).await.unwrap()
+    let options = Options { node, store, recovered, transport: None, on_vote: None };
+    Handle::start(options).await.unwrap()
 }
 
 async fn start_on(path: &Path) -> Handle {
     let Opened { store, identity, recovered, .. } = open(path);
     start(identity.node, Arc::new(store), recovered).await
+}
+
+impl Handle {
+    /// A cluster of one that leads and has no disk, for tests of what stands above Raft.
+    pub(crate) async fn sole_voter_in_memory(node: NodeId) -> Self {
+        let handle = start(node, Arc::new(Memory::default()), Recovered::default()).await;
+        handle.form([node]).await.unwrap();
+        until_leading(&handle).await;
+        handle
+    }
 }
 
 async fn start_in(memory: &Memory) -> Handle {
@@ -67,7 +80,7 @@ fn start_node(boot: u64) -> Command {
 
 async fn form(handle: &Handle) -> ClusterId {
     let cluster = ClusterId::mint();
-    handle.form().await.unwrap();
+    handle.form([handle.id()]).await.unwrap();
     until_leading(handle).await;
     assert_eq!(handle.propose(Command::Form { cluster }).await, Ok(Outcome::Applied));
     cluster
@@ -133,7 +146,7 @@ async fn a_sole_voter_leads_again_after_a_restart_and_knows_everything() {
 
     let after = second.states().borrow().clone();
     assert!(second.is_formed().await.unwrap());
-    assert!(matches!(second.form().await, Err(FormError::AlreadyFormed)));
+    assert!(matches!(second.form([NodeId(1)]).await, Err(FormError::AlreadyFormed)));
     assert!(second_term > first_term);
     assert_eq!(after.cluster(), Some(cluster));
     assert_eq!((after.nodes(), after.shards()), (before.nodes(), before.shards()));
@@ -158,7 +171,7 @@ async fn an_outcome_is_heard_after_its_state_can_be_seen() {
 async fn a_refusal_of_the_state_is_an_outcome() {
     let memory = Memory::default();
     let handle = start_in(&memory).await;
-    handle.form().await.unwrap();
+    handle.form([handle.id()]).await.unwrap();
     until_leading(&handle).await;
 
     let outcome = handle.propose(start_node(1)).await;
@@ -220,7 +233,7 @@ async fn a_snapshot_takes_the_purged_logs_place() {
             it.unwrap();
         });
     }
-    let snapshotted = first.raft_for_tests().wait(Some(PATIENCE));
+    let snapshotted = first.raft().wait(Some(PATIENCE));
     let purged = snapshotted.metrics(|metrics| metrics.purged.is_some(), "the log is purged");
     purged.await.unwrap();
     first.shutdown().await;
@@ -253,7 +266,7 @@ async fn a_log_of_long_entries_is_cut_by_a_snapshot_before_it_has_many() {
         handle.propose(command).await.unwrap();
     }
 
-    let snapshotted = handle.raft_for_tests().wait(Some(PATIENCE));
+    let snapshotted = handle.raft().wait(Some(PATIENCE));
     let seen = snapshotted.metrics(|metrics| metrics.snapshot.is_some(), "a snapshot").await;
     assert!(seen.unwrap().last_log_index < Some(200));
     assert!(memory.recovered().snapshot.is_some());

@@ -1,0 +1,62 @@
+//! `apolo join`.
+
+use super::{
+    Failure,
+    configure::{configure, warn},
+    run::node,
+};
+use crate::config::NodeFlags;
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Where other nodes may be: HOST[:PORT], port 7400 unless it says otherwise; this node may be among them
+    #[arg(value_name = "PEER")]
+    peer: Vec<String>,
+    /// Go through with a change of --total-shards or --intents, although it drops every session and spends identifies
+    #[arg(long)]
+    reshard: bool,
+    #[command(flatten)]
+    flags: NodeFlags,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  apolo ca create --ca-dir /etc/apolo/ca            once, and copied to every node
+  apolo join node-1 node-2 node-3 --expect 3        the same line on each of the three, at every start
+  apolo join --discover dns:apolo.default.svc --expect 3
+
+The nodes look for each other. If any is in a cluster, the others join that one; exactly --expect nodes that have no
+data form a new one, once all of them see each other. A node that has lost its disk joins again as a new member.";
+
+/// Where the authority is unless somebody says otherwise.
+const CA_DIR: &str = "/etc/apolo/ca";
+
+pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { peer, reshard, mut flags } = arguments;
+    if !peer.is_empty() {
+        flags = flags.or("peers", peer.join(","));
+    }
+    let mut config = configure(flags)?;
+    if config.peers.is_empty() && config.discover.is_none() && config.expect > 1 {
+        return Err(Failure::usage("there is nobody to join: no PEER and no --discover was given")
+            .help("Name the other nodes (`apolo join node-1 node-2 node-3 --expect 3`), or a DNS name under which all are found (`--discover dns:apolo`)."));
+    }
+    let directory = config.ca_dir.get_or_insert_with(|| CA_DIR.into());
+    if !directory.is_dir() {
+        return Err(Failure::usage(format!(
+            "the cluster's authority is not there: {} is no directory",
+            directory.display()
+        ))
+        .help("Make one with `apolo ca create --ca-dir DIR`, copy it to every node, and name it with --ca-dir or APOLO_CA_DIR."));
+    }
+    if config.expect > 1 && config.expect.is_multiple_of(2) {
+        warn(&format!(
+            "--expect {} is even: {} nodes survive no more losses than {}",
+            config.expect,
+            config.expect,
+            config.expect - 1
+        ));
+    }
+    node(config, reshard).await
+}

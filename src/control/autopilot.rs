@@ -1,0 +1,263 @@
+//! Who votes. Decided purely, one change at a time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use crate::lease::Moment;
+use crate::model::NodeId;
+use crate::raft::Members;
+use crate::state::{Drain, Node, Presence};
+
+/// The most voters: more make every commit wait for more disks, and survive no likely fault more.
+pub const VOTERS_MAX: usize = 5;
+
+/// A learner votes once it has been there, and has kept up, for so long.
+const STABLE: Duration = Duration::from_secs(5);
+
+/// A voter that is lost is replaced after so long: a restart takes less.
+const REPLACE_AFTER: Duration = Duration::from_secs(30);
+
+/// A learner keeps up if it lacks no more entries than a second brings.
+const LAG_MAX: u64 = 100;
+
+/// What is to be changed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Change {
+    /// These are to vote, in one joint step.
+    Voters(BTreeSet<NodeId>),
+    /// This learner's identity has been taken over by another's: it is gone for good.
+    Forget(NodeId),
+}
+
+/// What the leader has seen of the members.
+#[derive(Debug, Default)]
+pub(super) struct Autopilot {
+    /// Since when each node has been present and kept up.
+    stable: BTreeMap<NodeId, Moment>,
+    /// Since when each voter has been lost.
+    lost: BTreeMap<NodeId, Moment>,
+}
+
+/// The members, and what the state says of them.
+#[derive(Debug)]
+pub(super) struct Sight<'a> {
+    pub(super) me: NodeId,
+    pub(super) members: &'a Members,
+    pub(super) nodes: &'a BTreeMap<NodeId, Node>,
+    /// How far each member's log agrees with the leader's.
+    pub(super) matched: &'a BTreeMap<NodeId, u64>,
+    /// The leader's last entry.
+    pub(super) last: u64,
+    /// How many are to vote.
+    pub(super) wanted: usize,
+}
+
+impl Autopilot {
+    /// The change that is due at `now`, if any. Voters are made and unmade one at a time, or one for another.
+    pub(super) fn decide(&mut self, now: Moment, sight: &Sight<'_>) -> Option<Change> {
+        self.look(now, sight);
+        if sight.members.joint {
+            // A change that was interrupted is brought to its end.
+            return Some(Change::Voters(sight.members.voters.clone()));
+        }
+        let candidate = self.candidate(now, sight);
+        if let Some(gone) = self.gone(now, sight) {
+            let mut voters = sight.members.voters.clone();
+            voters.remove(&gone);
+            voters.extend(candidate);
+            // Without a replacement the others are enough only if they remain a quorum of themselves.
+            return candidate.is_some().then_some(Change::Voters(voters));
+        }
+        if sight.members.voters.len() < sight.wanted.min(VOTERS_MAX)
+            && let Some(candidate) = candidate
+        {
+            let mut voters = sight.members.voters.clone();
+            voters.insert(candidate);
+            return Some(Change::Voters(voters));
+        }
+        let learners = sight.members.learners.iter();
+        let mut replaced = learners.filter(|id| is_replaced(**id, sight));
+        replaced.next().map(|id| Change::Forget(*id))
+    }
+
+    fn look(&mut self, now: Moment, sight: &Sight<'_>) {
+        for id in sight.members.all() {
+            let node = sight.nodes.get(&id);
+            let here = node.is_some_and(|node| node.presence == Presence::Present);
+            let behind = sight.last.saturating_sub(sight.matched.get(&id).copied().unwrap_or(0));
+            if here && behind <= LAG_MAX {
+                self.stable.entry(id).or_insert(now);
+            } else {
+                self.stable.remove(&id);
+            }
+            if node.is_some_and(|node| node.presence == Presence::Lost) {
+                self.lost.entry(id).or_insert(now);
+            } else {
+                self.lost.remove(&id);
+            }
+        }
+        self.stable.retain(|id, _| sight.members.contains(*id));
+        self.lost.retain(|id, _| sight.members.contains(*id));
+    }
+
+    /// The learner that votes next.
+    fn candidate(&self, now: Moment, sight: &Sight<'_>) -> Option<NodeId> {
+        let learners = sight.members.learners.iter().copied();
+        let stays = |id: &NodeId| sight.nodes.get(id).is_some_and(|it| it.drain == Drain::No);
+        let stable =
+            |id: &NodeId| self.stable.get(id).is_some_and(|since| now.since(*since) >= STABLE);
+        learners.filter(stays).find(stable)
+    }
+
+    /// The voter that votes no longer.
+    fn gone(&self, now: Moment, sight: &Sight<'_>) -> Option<NodeId> {
+        let voters = sight.members.voters.iter().copied().filter(|id| *id != sight.me);
+        let lost = |id: &NodeId| {
+            let since = self.lost.get(id).map(|since| now.since(*since));
+            since.is_some_and(|span| span >= REPLACE_AFTER || is_replaced(*id, sight))
+        };
+        voters.into_iter().find(lost)
+    }
+}
+
+/// Whether a node that is lost has come back under another identity: with the same name, and a later start.
+fn is_replaced(id: NodeId, sight: &Sight<'_>) -> bool {
+    let Some(old) = sight.nodes.get(&id).filter(|node| node.presence == Presence::Lost) else {
+        return false;
+    };
+    sight.nodes.iter().any(|(other, node)| {
+        *other != id && node.name == old.name && node.presence == Presence::Present
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::BootEpoch;
+
+    struct Rig {
+        autopilot: Autopilot,
+        members: Members,
+        nodes: BTreeMap<NodeId, Node>,
+        matched: BTreeMap<NodeId, u64>,
+        wanted: usize,
+        now: Moment,
+    }
+
+    impl Rig {
+        fn new(voters: u64, learners: u64) -> Self {
+            let ids = (1..=voters + learners).map(NodeId);
+            let nodes = ids.clone().map(|id| (id, node(&format!("apolo-{}", id.0)))).collect();
+            let members = Members::of_ids(1..=voters, voters + 1..=voters + learners);
+            let matched = ids.map(|id| (id, 1_000)).collect();
+            let now = Moment::NEVER + Duration::from_secs(9);
+            Self { autopilot: Autopilot::default(), members, nodes, matched, wanted: 3, now }
+        }
+
+        fn decide_after(&mut self, span: Duration) -> Option<Change> {
+            self.look();
+            self.now = self.now + span;
+            self.look()
+        }
+
+        fn look(&mut self) -> Option<Change> {
+            let sight = Sight {
+                me: NodeId(1),
+                members: &self.members,
+                nodes: &self.nodes,
+                matched: &self.matched,
+                last: 1_000,
+                wanted: self.wanted,
+            };
+            self.autopilot.decide(self.now, &sight)
+        }
+
+        fn lose(&mut self, id: u64) {
+            self.nodes.get_mut(&NodeId(id)).unwrap().presence = Presence::Lost;
+        }
+    }
+
+    fn node(name: &str) -> Node {
+        Node {
+            name: name.to_owned(),
+            boot: BootEpoch(1),
+            presence: Presence::Present,
+            losses: 0,
+            drain: Drain::No,
+        }
+    }
+
+    fn voters(ids: &[u64]) -> Option<Change> {
+        Some(Change::Voters(ids.iter().copied().map(NodeId).collect()))
+    }
+
+    #[test]
+    fn a_learner_votes_once_it_has_been_stable_while_voters_are_wanted() {
+        let mut rig = Rig::new(1, 2);
+
+        assert_eq!(rig.decide_after(STABLE - Duration::from_millis(1)), None);
+        assert_eq!(rig.decide_after(Duration::from_millis(1)), voters(&[1, 2]));
+    }
+
+    #[test]
+    fn a_learner_that_lags_is_drained_or_lost_does_not() {
+        let mut rig = Rig::new(1, 3);
+        rig.matched.insert(NodeId(2), 10);
+        rig.nodes.get_mut(&NodeId(3)).unwrap().drain = Drain::Wanted;
+        rig.lose(4);
+
+        assert_eq!(rig.decide_after(STABLE), None);
+    }
+
+    #[test]
+    fn with_as_many_voters_as_wanted_nobody_is_promoted() {
+        assert_eq!(Rig::new(3, 2).decide_after(STABLE * 100), None);
+    }
+
+    #[test]
+    fn a_lost_voter_is_replaced_by_a_stable_learner_in_one_step() {
+        let mut rig = Rig::new(3, 1);
+        rig.lose(2);
+
+        assert_eq!(rig.decide_after(REPLACE_AFTER - Duration::from_millis(1)), None);
+        assert_eq!(rig.decide_after(Duration::from_millis(1)), voters(&[1, 3, 4]));
+    }
+
+    #[test]
+    fn without_a_replacement_a_lost_voter_stays() {
+        let mut rig = Rig::new(3, 0);
+        rig.lose(2);
+
+        assert_eq!(rig.decide_after(REPLACE_AFTER * 10), None);
+    }
+
+    #[test]
+    fn a_voter_that_is_back_under_another_identity_is_replaced_at_once_and_then_forgotten() {
+        let mut rig = Rig::new(3, 1);
+        rig.lose(2);
+        rig.nodes.get_mut(&NodeId(4)).unwrap().name = "apolo-2".to_owned();
+
+        assert_eq!(rig.decide_after(STABLE), voters(&[1, 3, 4]));
+        rig.members.voters = [1, 3, 4].map(NodeId).into();
+        rig.members.learners = [2].map(NodeId).into();
+        assert_eq!(rig.decide_after(Duration::ZERO), Some(Change::Forget(NodeId(2))));
+    }
+
+    #[test]
+    fn a_present_voter_is_never_replaced_by_its_namesake() {
+        let mut rig = Rig::new(3, 1);
+        rig.nodes.get_mut(&NodeId(4)).unwrap().name = "apolo-2".to_owned();
+
+        assert_eq!(rig.decide_after(REPLACE_AFTER), None);
+    }
+
+    #[test]
+    fn an_interrupted_change_is_brought_to_its_end_first() {
+        let mut rig = Rig::new(3, 1);
+        rig.members.joint = true;
+
+        assert_eq!(rig.look(), voters(&[1, 2, 3]));
+    }
+}

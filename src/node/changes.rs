@@ -1,0 +1,66 @@
+//! What an operator asks of the cluster, as commands.
+
+use crate::http::{Change, Changed};
+use crate::model::{NodeId, ShardId};
+use crate::raft::Handle;
+use crate::state::{Command, Move, Node, Outcome, Presence, State};
+
+/// Commits the change, or says why not.
+pub(super) async fn change(raft: &Handle, change: Change) -> Result<Changed, String> {
+    let state = raft.states().borrow().as_ref().clone();
+    let (command, done) = match change {
+        Change::Drain { node, wanted } => drain(&state, &node, wanted)?,
+        Change::Move { shard, to } => hand_off(&state, shard, &to)?,
+    };
+    match raft.propose(command).await {
+        Ok(Outcome::Applied) => Ok(Changed { done }),
+        Ok(Outcome::Stale) => Err("the shard has moved meanwhile; look again".to_owned()),
+        Ok(Outcome::Refused(refusal)) => Err(refusal.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn drain(state: &State, node: &str, wanted: bool) -> Result<(Command, String), String> {
+    let (id, known) = find(state, node)?;
+    let shards = state.owned_by(id).count();
+    let done = match wanted {
+        true if shards == 0 => format!("{} owns no shard, and is given none", known.name),
+        true => format!("{}'s {shards} shards are being handed to the others", known.name),
+        false => format!("{} takes its part again", known.name),
+    };
+    Ok((Command::DrainNode { node: id, wanted }, done))
+}
+
+fn hand_off(state: &State, shard: ShardId, to: &str) -> Result<(Command, String), String> {
+    let (to, known) = find(state, to)?;
+    let held = state.shards().get(&shard).ok_or_else(|| {
+        format!(
+            "there is no shard {shard}: they are numbered from 0 to {}",
+            state.shards().len().saturating_sub(1)
+        )
+    })?;
+    let name = &known.name;
+    if held.is_owned_by(to) {
+        return Err(format!("shard {shard} is {name}'s already"));
+    }
+    if !known.takes_shards() {
+        return Err(format!("{name} takes no shards: it is lost or drained"));
+    }
+    let from = held.epoch();
+    if from.is_none() {
+        return Err(format!("nobody owns shard {shard} at present; the leader gives it an owner"));
+    }
+    let done = format!("shard {shard} is being handed to {name}");
+    Ok((Command::HandOff(vec![Move { shard, from, to }]), done))
+}
+
+/// The node of that name, or of that id. Of two with one name the living one is meant.
+fn find<'a>(state: &'a State, wanted: &str) -> Result<(NodeId, &'a Node), String> {
+    let named = |(id, node): &(&NodeId, &Node)| node.name == wanted || id.to_string() == wanted;
+    let found = state.nodes().iter().filter(named);
+    let found = found.max_by_key(|(_, node)| node.presence == Presence::Present);
+    found.map(|(id, node)| (*id, node)).ok_or_else(|| {
+        let names: Vec<_> = state.nodes().values().map(|node| node.name.as_str()).collect();
+        format!("there is no node {wanted:?}; there are {}", names.join(", "))
+    })
+}
