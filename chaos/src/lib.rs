@@ -1,7 +1,8 @@
 //! Breaks apolo on purpose.
 //!
-//! `kills` kills a node under load; `powerloss` is a volume that forgets what was not synced; `durability` asks what survives on it.
+//! `kills` kills a node under load, `clusters` the nodes of a cluster; `powerloss` is a volume that forgets what was not synced; `durability` asks what survives on it.
 
+pub mod clusters;
 pub mod durability;
 pub mod kills;
 pub mod powerloss;

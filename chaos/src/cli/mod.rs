@@ -1,6 +1,7 @@
 //! The command line of `apolo-chaos`: which break to make, how often, and the report. It prints; nothing below does.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line prints")]
 
+mod clusters;
 mod kills;
 mod powerloss;
 
@@ -22,7 +23,9 @@ struct Arguments {
 enum Command {
     /// Kills of a running node.
     Kills(kills::Arguments),
-    /// A bot that writes down what it handled: a child of `kills`.
+    /// Kills of nodes of a cluster.
+    ClusterKills(clusters::Arguments),
+    /// A bot that writes down what it handled: a child of `kills` and `cluster-kills`.
     #[command(hide = true)]
     Victim(VictimOptions),
     /// Power losses under a writing process.
@@ -44,6 +47,7 @@ enum Command {
 pub(crate) fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Kills(arguments) => wait_for(kills::run(&arguments)),
+        Command::ClusterKills(arguments) => wait_for(clusters::run(&arguments)),
         Command::Victim(options) => wait_for(async { ended(victim(&options).await) }),
         Command::Powerloss(arguments) => powerloss::run(&arguments),
         Command::StoreWriter(options) => ended(durability::write(&options, &mut io::stdout())),

@@ -12,6 +12,7 @@ mod record;
 mod rounds;
 mod victim;
 
+pub(crate) use audit::audit;
 pub use audit::{Audit, Life};
 pub use record::{Record, Records};
 pub use rounds::{KillError, KillOptions, KillReport, kills};

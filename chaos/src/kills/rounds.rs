@@ -183,6 +183,7 @@ fn spawn(
         .env("DISCORD_API", simulator.api_url())
         .env("APOLO_DATA_DIR", directory.join("data"))
         .env("APOLO_HTTP_ADDR", "127.0.0.1:0")
+        .env("APOLO_QUIC_ADDR", "127.0.0.1:0")
         .stdout(Stdio::null())
         .stderr(log)
         .kill_on_drop(true)
