@@ -47,6 +47,15 @@ impl<const CLIENT: bool> Flags<CLIENT> {
         self
     }
 
+    /// Words for the command line of another process that is to have the same settings, but for those of `without`.
+    #[must_use]
+    pub fn words(&self, without: &[&str]) -> Vec<String> {
+        let texts = self.texts.iter().filter(|(key, _)| !without.contains(*key));
+        let mut words: Vec<_> = texts.map(|(key, text)| format!("--{key}={text}")).collect();
+        words.extend(self.file.iter().map(|file| format!("--config={}", file.display())));
+        words
+    }
+
     /// Whether the flag of `key` was given.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {

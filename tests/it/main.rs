@@ -3,6 +3,7 @@
 mod api;
 mod cli;
 mod cluster;
+mod dev;
 mod gateway;
 mod intents;
 mod model;

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::Run;
+use super::{Run, picture::Picture};
 use crate::agent::ShardNow;
 use crate::cli::output::{say, table, thousands};
 use crate::model::{ShardId, ShardStatus};
@@ -61,7 +61,7 @@ pub(super) async fn watch(
         }
     }
     bar.finish_and_clear();
-    view.clear();
+    view.picture.clear();
 }
 
 fn start_bar(run: &Run, screen: &Term, max_concurrency: u32) -> ProgressBar {
@@ -88,15 +88,14 @@ fn ready(shards: &[ShardNow]) -> u64 {
 
 /// The table, and what it needs to remember from one drawing to the next.
 struct Live {
-    screen: Term,
-    drawn: usize,
+    picture: Picture,
     last: BTreeMap<ShardId, u64>,
     last_at: Option<Instant>,
 }
 
 impl Live {
     const fn new(screen: Term) -> Self {
-        Self { screen, drawn: 0, last: BTreeMap::new(), last_at: None }
+        Self { picture: Picture::new(screen), last: BTreeMap::new(), last_at: None }
     }
 
     fn draw(&mut self, run: &Run, shards: &[ShardNow], now: Instant) {
@@ -116,31 +115,19 @@ impl Live {
             thousands(handled),
             run.started.elapsed().as_secs_f64()
         );
-        if self.screen.is_term() {
-            let rows = usize::from(self.screen.size().0).saturating_sub(OTHER_LINES).max(4);
+        if self.picture.is_term() {
+            let rows = self.picture.rows(OTHER_LINES);
             let (state, shown) = (run.node.state(), chosen(shards, rows));
             let table = table(TITLES, shown.iter().map(|now| row(now, &state, rate(&now.shard))));
             let left_out = shards.len() - shown.len();
             let more =
                 if left_out > 0 { format!("\n… and {left_out} more") } else { String::new() };
-            self.show(&format!("\n{table}{more}\n\n{sum}    Ctrl-C drains and ends"));
+            self.picture.show(&format!("\n{table}{more}\n\n{sum}    Ctrl-C drains and ends"));
         } else {
             let _ = say(&sum);
         }
         self.last = counts;
         self.last_at = Some(now);
-    }
-
-    fn show(&mut self, text: &str) {
-        self.clear();
-        // A screen that can't be written to shows nothing; the run goes on.
-        let _ = self.screen.write_line(text);
-        self.drawn = text.lines().count();
-    }
-
-    fn clear(&mut self) {
-        let _ = self.screen.clear_last_lines(self.drawn);
-        self.drawn = 0;
     }
 }
 

@@ -1,6 +1,8 @@
-//! `apolo dev`: a node and a simulated Discord in one process, to look at.
+//! `apolo dev`: a node and a simulated Discord in one process, or a cluster of processes around it, to look at.
 
+mod cluster;
 mod live;
+mod picture;
 mod verdict;
 
 use std::{fs::File, io, path::PathBuf, sync::Arc, time::Duration};
@@ -41,6 +43,9 @@ const LOG_FILE: &str = "dev.log";
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
+    /// Nodes, each in a process of its own where there are more than one
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = nodes)]
+    nodes: usize,
     /// Shards that the bot is split into
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
     shards: u32,
@@ -56,7 +61,7 @@ pub(super) struct Arguments {
     /// What guilds, members and events follow from
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// End by itself after this long, and say what happened
+    /// End by itself after this long, and say what happened; more than one node count from when every shard is connected
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
     run_for: Option<Duration>,
     #[command(flatten)]
@@ -68,6 +73,7 @@ Examples:
   apolo dev                                    16 shards, 500 events a second, until Ctrl-C
   apolo dev --for 30s                          the same for half a minute; exit status 0 if nothing was lost
   apolo dev --shards 64 --event-rate 5000      more of everything
+  apolo dev --nodes 3                          a cluster: kill -9 one of its nodes, and watch its shards resume
   apolo dev --data-dir ./dev-data              keep what the node keeps, to look at
 
 Needs no token and no Discord. Nothing leaves this machine.";
@@ -86,13 +92,21 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let simulator = Simulator::start(simulated(&arguments, total))
         .await
         .map_err(|error| Failure::failed(error.to_string()))?;
+    if arguments.nodes > 1 {
+        return cluster::run(&arguments, simulator).await;
+    }
     let screen = Term::stderr();
     let temporary = TempDir::with_prefix("apolo-dev-")
         .map_err(|error| Failure::failed(format!("can't make a temporary directory: {error}")))?;
     let kept = arguments.flags.has("data-dir");
+    let listens = arguments.flags.has("quic-addr");
     let mut config = configure(arguments.flags.or("log-level", "warn"))?;
     if !kept {
         config.data_dir = temporary.path().join("data");
+    }
+    if !listens {
+        // Nobody joins it, and several may be looked at at once.
+        config.quic_addr = ([127, 0, 0, 1], 0).into();
     }
     config.discord_api = simulator.api_url().parse().expect("the simulator's URL parses");
     config.token = Token::parse(TOKEN);
@@ -116,6 +130,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let limit = arguments.run_for.map(|span| run.started + span);
     live::watch(&run, &screen, arguments.max_concurrency, &stop, limit).await;
     finish(run).await
+}
+
+/// As many processes as a small machine can bear.
+const NODES_MAX: usize = 9;
+
+fn nodes(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=NODES_MAX).contains(number));
+    number.ok_or_else(|| format!("expected a number from 1 to {NODES_MAX}"))
 }
 
 fn check_guilds(arguments: &Arguments) -> Result<(), Failure> {
@@ -227,7 +249,7 @@ fn summarise(
 fn complaint(verdict: &Verdict) -> String {
     let mut what = Vec::new();
     if verdict.missing > 0 {
-        what.push(format!("{} events reached no handler", thousands(verdict.missing)));
+        what.push(format!("{} events were lost", thousands(verdict.missing)));
     }
     for (rule, count) in &verdict.broken {
         what.push(format!("Discord's rule {rule} was broken {count} times"));

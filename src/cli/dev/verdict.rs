@@ -34,9 +34,13 @@ pub(super) fn judge(truth: &Truth, counts: &Counts) -> Verdict {
         verdict.sent += session.last;
         verdict.missing += got.missing(&session.dispatched());
     }
-    verdict.broken =
-        truth.broken.iter().map(|(rule, broken)| (format!("{rule:?}"), broken.count)).collect();
+    verdict.broken = broken(truth);
     verdict
+}
+
+/// The rules that were broken, with how often.
+pub(super) fn broken(truth: &Truth) -> Vec<(String, u64)> {
+    truth.broken.iter().map(|(rule, broken)| (format!("{rule:?}"), broken.count)).collect()
 }
 
 #[cfg(test)]
