@@ -3,6 +3,7 @@ use apolo_chaos::clusters::{ClusterOptions, cluster_kills};
 /// Ten kills of three nodes under 2,000 events a second; the full demand is `apolo-chaos cluster-kills`.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_nodes_lose_nothing_and_the_others_resume_their_shards() {
+    let _alone = crate::MACHINE.lock().await;
     let options = ClusterOptions {
         program: env!("CARGO_BIN_EXE_apolo-chaos").into(),
         nodes: 3,

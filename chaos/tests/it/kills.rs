@@ -17,6 +17,7 @@ fn ten_kills() -> KillOptions {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_node_resumes_every_shard_and_loses_nothing() {
+    let _alone = crate::MACHINE.lock().await;
     let report = kills(&ten_kills(), |_| ()).await.unwrap();
 
     assert!(report.holds() && report.audit.sent > 40_000, "{report}");
@@ -24,6 +25,7 @@ async fn a_killed_node_resumes_every_shard_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_discord_forgets_at_heartbeats_every_event_is_handled_or_told_of() {
+    let _alone = crate::MACHINE.lock().await;
     let options = KillOptions {
         rounds: 2,
         shards: 16,

@@ -133,7 +133,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// As many processes as a small machine can bear.
-const NODES_MAX: usize = 9;
+const NODES_MAX: usize = 5;
 
 fn nodes(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=NODES_MAX).contains(number));
