@@ -76,7 +76,7 @@ impl fmt::Display for ClusterReport {
         let n = self.failovers.len();
         writeln!(
             f,
-            "kill to RESUMED    p50 {p50:.0?}, p99 {p99:.0?}, max {max:.0?} (n = {n}, the last shard each)"
+            "kill to RESUMED    p50 {p50:.2?}, p99 {p99:.2?}, max {max:.2?} (n = {n}, the last shard each)"
         )?;
         for rule in &self.broken {
             writeln!(f, "rule broken        {rule}")?;
