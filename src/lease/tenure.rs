@@ -146,12 +146,6 @@ impl Tenure {
     pub const fn begin_transfer(&mut self) {
         self.transferring = true;
     }
-
-    /// When `node` last had a lease in this term.
-    #[must_use]
-    pub fn last_grant(&self, node: NodeId) -> Option<Moment> {
-        self.granted.get(&node).copied()
-    }
 }
 
 #[cfg(test)]
