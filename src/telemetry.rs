@@ -13,7 +13,12 @@ use crate::config::{Config, LogFormat};
 use crate::model::panic_text;
 
 /// Crates whose INFO tells of their own insides: one level less, unless the operator names them.
-const QUIET: &[(&str, &str)] = &[("openraft", "warn"), ("sled", "warn")];
+const QUIET: &[(&str, &str)] = &[
+    ("openraft", "warn"),
+    // Ten lines a second for each member that is not there; `transport` says once that it is not.
+    ("openraft::core::heartbeat", "error"),
+    ("sled", "warn"),
+];
 
 /// Seconds, from a heartbeat on the same machine to a handler that has all but stopped.
 const SECONDS: &[f64] = &[
@@ -57,7 +62,7 @@ where
 fn directives(level: &str) -> String {
     let mut directives: Vec<String> = QUIET
         .iter()
-        .filter(|(target, _)| !level.contains(target))
+        .filter(|(target, _)| !level.contains(target.split("::").next().unwrap_or(target)))
         .filter(|_| !matches!(level.trim(), "off" | "error"))
         .map(|(target, level)| format!("{target}={level}"))
         .collect();

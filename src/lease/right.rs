@@ -184,6 +184,10 @@ impl Shared {
     /// What was begun under a right that has ended meanwhile stays ended, though nobody has looked.
     fn extend(&self, until: Moment) {
         self.look();
+        if until <= self.clock.now() {
+            // Nothing begins by it: a leader without a quorum says so at each look.
+            return;
+        }
         let before = self.until.fetch_max(until.nanos(), SeqCst);
         if before == Moment::NEVER.nanos() {
             self.begun.send_modify(|count| *count += 1);
@@ -304,6 +308,19 @@ mod tests {
         assert!(fence.is_down());
         assert!(right.holds());
         assert!(!right.fence().is_down());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_grant_that_is_over_already_begins_nothing() {
+        let right = right();
+        let sent = right.clock().now();
+        advance(Timing::LAN.ttl).await;
+        let (begun, ended) = (right.begun(), right.0.ended.subscribe());
+
+        right.grant(1, sent);
+        right.look();
+
+        assert!(!begun.has_changed().unwrap() && !ended.has_changed().unwrap());
     }
 
     #[tokio::test(start_paused = true)]
