@@ -24,6 +24,9 @@ pub struct View {
     pub waiting: Option<String>,
     /// The leader's name, where one is known.
     pub leader: Option<String>,
+    /// Raft's term in which the last leader known here began to lead.
+    #[serde(default)]
+    pub term: u64,
     /// Whether this node has the right to run shards.
     #[serde(default)]
     pub lease: bool,
@@ -285,6 +288,7 @@ pub(super) mod tests {
             lease: true,
             nodes: Vec::new(),
             leader: Some("apolo-0".to_owned()),
+            term: 1,
             store_failure: None,
             write_under_way_ms: Some(3),
             draining: false,

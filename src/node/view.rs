@@ -77,7 +77,7 @@ impl Source for Front {
                 uptime_ms: millis(self.started.elapsed()),
                 ..http::Node::default()
             },
-            waiting: Some(waiting.unwrap_or_else(|| "being admitted".to_owned())),
+            waiting: Some(waiting.unwrap_or_else(|| "being admitted: a cluster is found, and its leader has not let this node in yet; without a leader it can not".to_owned())),
             ..View::default()
         }
     }
@@ -155,6 +155,7 @@ impl Source for NodeView {
                 uptime_ms: millis(self.started.elapsed()),
             },
             health: state.health(),
+            term: state.lead().map_or(0, |lead| lead.term),
             leader: self.leader().map(|leader| {
                 let known = state.nodes().get(&leader);
                 known.map_or_else(|| leader.to_string(), |node| node.name.clone())

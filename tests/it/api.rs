@@ -55,6 +55,7 @@ impl Source for Fake {
             lease: true,
             nodes: Vec::new(),
             leader: Some("apolo-0".to_owned()),
+            term: 1,
             store_failure: None,
             write_under_way_ms: None,
             draining: false,

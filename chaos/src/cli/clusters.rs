@@ -1,16 +1,81 @@
 use super::{ended, progress};
-use apolo_chaos::clusters::{ClusterOptions, cluster_kills};
-use std::{env, process::ExitCode};
+use apolo_chaos::clusters::{
+    Account, ClusterError, ClusterOptions, FreezeReport, RollingReport, Shape, cluster_kills,
+    freeze, move_all, partition, power_loss, rolling_restart, wipe_majority, wipe_one,
+};
+use std::{env, fmt::Display, process::ExitCode, time::Duration};
 
-/// `kill -9` of nodes of a cluster under load, the leader and the owner of most shards in turn.
+/// Between the break and the healing of a partition: several leases.
+const CUT_FOR: Duration = Duration::from_secs(8);
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Break {
+    /// `kill -9` of the leader and of the owner of most shards, in turn.
+    Kills {
+        #[command(flatten)]
+        size: Size,
+        /// Kills.
+        #[arg(long, default_value_t = 100)]
+        rounds: usize,
+    },
+    /// Every node is restarted in turn.
+    Rolling {
+        #[command(flatten)]
+        size: Size,
+        /// Restarts of each node.
+        #[arg(long, default_value_t = 10)]
+        rounds: usize,
+    },
+    /// SIGSTOP of the leader and of the owner of most shards, in turn.
+    Freeze {
+        #[command(flatten)]
+        size: Size,
+        /// Freezes.
+        #[arg(long, default_value_t = 4)]
+        rounds: usize,
+        /// Seconds that each lasts.
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
+    /// Partitions in every shape: N1 to N3 with three nodes, N1 and N4 with five. Needs root and nftables.
+    Partition {
+        #[command(flatten)]
+        size: Size,
+    },
+    /// A voter's data directory is emptied.
+    Wipe {
+        #[command(flatten)]
+        size: Size,
+        /// Times.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
+    /// The data directories of a majority are emptied: nobody may lead or form anew.
+    WipeMajority {
+        #[command(flatten)]
+        size: Size,
+    },
+    /// All nodes are killed and start at other addresses.
+    Move {
+        #[command(flatten)]
+        size: Size,
+    },
+    /// All nodes lose their power at once. Needs root and /dev/fuse.
+    PowerLoss {
+        #[command(flatten)]
+        size: Size,
+        /// Losses.
+        #[arg(long, default_value_t = 10)]
+        rounds: u64,
+    },
+}
+
+/// How large the cluster is, and how busy.
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct Size {
     /// Nodes.
     #[arg(long, default_value_t = 3)]
     nodes: usize,
-    /// Kills.
-    #[arg(long, default_value_t = 100)]
-    rounds: usize,
     /// Shards.
     #[arg(long, default_value_t = 48)]
     shards: u32,
@@ -22,27 +87,74 @@ pub(super) struct Arguments {
     event_rate: f64,
 }
 
-pub(super) async fn run(arguments: &Arguments) -> ExitCode {
-    let program = match env::current_exe() {
-        Ok(program) => program,
-        Err(error) => return ended(Err(error)),
-    };
-    let bar = progress(arguments.rounds as u64, "kills");
-    let options = ClusterOptions {
-        program,
-        nodes: arguments.nodes,
-        kills: arguments.rounds,
-        shards: arguments.shards,
-        guilds: arguments.guilds,
-        event_rate: arguments.event_rate,
-    };
-    let report = cluster_kills(&options, |round| bar.set_position(round as u64)).await;
-    bar.finish_and_clear();
-    match report {
-        Ok(report) => {
-            println!("{report}");
-            if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(error) => ended(Err(error)),
+impl Size {
+    fn options(&self) -> Result<ClusterOptions, ClusterError> {
+        Ok(ClusterOptions {
+            program: env::current_exe()?,
+            nodes: self.nodes,
+            shards: self.shards,
+            guilds: self.guilds,
+            event_rate: self.event_rate,
+        })
     }
+}
+
+pub(super) async fn run(what: &Break) -> ExitCode {
+    broken(what).await.unwrap_or_else(|error| ended(Err(error)))
+}
+
+async fn broken(what: &Break) -> Result<ExitCode, ClusterError> {
+    match what {
+        Break::Kills { size, rounds } => {
+            let (bar, options) = (progress(*rounds as u64, "kills"), size.options()?);
+            let told = |round| bar.set_position(round as u64);
+            let report = cluster_kills(&options, *rounds, told).await?;
+            bar.finish_and_clear();
+            Ok(print(&report, report.account.holds()))
+        }
+        Break::Rolling { size, rounds } => {
+            let (bar, options) =
+                (progress((rounds * size.nodes) as u64, "restarts"), size.options()?);
+            let told = |restart| bar.set_position(restart as u64);
+            let report = rolling_restart(&options, *rounds, told).await?;
+            bar.finish_and_clear();
+            Ok(print(&report, RollingReport::holds(&report)))
+        }
+        Break::Freeze { size, rounds, seconds } => {
+            let (bar, options) = (progress(*rounds as u64, "freezes"), size.options()?);
+            let told = |round| bar.set_position(round as u64);
+            let report = freeze(&options, *rounds, Duration::from_secs(*seconds), told).await?;
+            bar.finish_and_clear();
+            Ok(print(&report, FreezeReport::holds(&report)))
+        }
+        Break::Partition { size } => {
+            let shapes: &[Shape] = if size.nodes < 5 { &Shape::OF_THREE } else { &Shape::OF_FIVE };
+            let (bar, options) = (progress(shapes.len() as u64, "partitions"), size.options()?);
+            let told = |cut| bar.set_position(cut as u64);
+            let report = partition(&options, shapes, CUT_FOR, told).await?;
+            bar.finish_and_clear();
+            Ok(print(&report, report.account.holds()))
+        }
+        Break::Wipe { size, rounds } => {
+            let report = wipe_one(&size.options()?, *rounds).await?;
+            Ok(print(&report, report.account.holds()))
+        }
+        Break::WipeMajority { size } => {
+            let said = wipe_majority(&size.options()?).await?;
+            Ok(print(&said.join("\n"), true))
+        }
+        Break::Move { size } => {
+            let report = move_all(&size.options()?).await?;
+            Ok(print(&report, Account::holds(&report.account)))
+        }
+        Break::PowerLoss { size, rounds } => {
+            let report = power_loss(&size.options()?, *rounds).await?;
+            Ok(print(&report, report.account.holds()))
+        }
+    }
+}
+
+fn print(report: &impl Display, holds: bool) -> ExitCode {
+    println!("{report}");
+    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

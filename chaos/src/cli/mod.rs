@@ -23,9 +23,10 @@ struct Arguments {
 enum Command {
     /// Kills of a running node.
     Kills(kills::Arguments),
-    /// Kills of nodes of a cluster.
-    ClusterKills(clusters::Arguments),
-    /// A bot that writes down what it handled: a child of `kills` and `cluster-kills`.
+    /// Breaks of a cluster of real processes under load.
+    #[command(subcommand)]
+    Cluster(clusters::Break),
+    /// A bot that writes down what it handled: a child of what kills and stops nodes.
     #[command(hide = true)]
     Victim(VictimOptions),
     /// Power losses under a writing process.
@@ -47,7 +48,7 @@ enum Command {
 pub(crate) fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Kills(arguments) => wait_for(kills::run(&arguments)),
-        Command::ClusterKills(arguments) => wait_for(clusters::run(&arguments)),
+        Command::Cluster(what) => wait_for(clusters::run(&what)),
         Command::Victim(options) => wait_for(async { ended(victim(&options).await) }),
         Command::Powerloss(arguments) => powerloss::run(&arguments),
         Command::StoreWriter(options) => ended(durability::write(&options, &mut io::stdout())),

@@ -1,15 +1,29 @@
-//! `kill -9` of nodes of a cluster under load: real processes on loopback with real QUIC, mTLS and sled, one simulator.
-//! Nothing may be lost, nothing identified anew, and no two nodes may hold one shard at once.
+//! Breaks of a cluster under load: real processes on loopback with real QUIC, mTLS and sled, one simulator. Nothing may
+//! be lost, nothing identified anew, and no two nodes may hold one shard at once.
 //!
 //! ```text
 //!   simulator ◀──gateway── node 1..n: apolo node + victim bot ──▶ records (one file a life)
-//!       │ truth                    ▲ kill -9, start again               │
-//!       └────────────▶ audit ◀─────┴────────────────────────────────────┘
+//!       │ truth                    ▲ kill, stop, freeze, cut off, wipe    │
+//!       └────────────▶ account ◀───┴──────────────────────────────────────┘
 //! ```
 
+mod account;
+mod cluster;
+mod firewall;
+mod freeze;
+mod kills;
+mod memory;
 mod nodes;
-mod report;
-mod rounds;
+mod partition;
+mod rolling;
+mod spans;
 
-pub use report::{ClusterReport, Failover};
-pub use rounds::{ClusterError, ClusterOptions, Whom, cluster_kills};
+pub use account::Account;
+pub use cluster::{ClusterError, ClusterOptions};
+pub use firewall::can_partition;
+pub use freeze::{FreezeReport, freeze};
+pub use kills::{KillsReport, cluster_kills};
+pub use memory::{MemoryReport, move_all, power_loss, wipe_majority, wipe_one};
+pub use partition::{Cut, PartitionReport, Shape, partition};
+pub use rolling::{RollingReport, rolling_restart};
+pub use spans::Spans;

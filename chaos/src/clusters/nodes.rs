@@ -9,6 +9,10 @@ use std::{
 };
 
 use apolo::{http::View, model::UnixMillis, simulator::Simulator, transport::Authority};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -17,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::kills::{Life, Records};
+use crate::kills::{Life, Record, Records};
 
 /// Below the range that the kernel gives out by itself, so that nobody else takes them meanwhile.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
@@ -30,7 +34,6 @@ pub(super) struct Nodes {
     program: PathBuf,
     directory: PathBuf,
     api: String,
-    peers: String,
     pub(super) nodes: Vec<Node>,
 }
 
@@ -39,6 +42,7 @@ pub(super) struct Node {
     http: SocketAddr,
     quic: SocketAddr,
     pub(super) child: Option<Child>,
+    data: PathBuf,
     lives: Vec<PathBuf>,
 }
 
@@ -55,20 +59,50 @@ impl Nodes {
         let nodes = (1..=count).map(|nth| {
             let (http, quic) = (free_port(&mut random)?, free_port(&mut random)?);
             let name = format!("node-{nth}");
-            Ok(Node { name, http, quic, child: None, lives: Vec::new() })
+            let data = directory.join(&name);
+            Ok(Node { name, http, quic, child: None, data, lives: Vec::new() })
         });
         let nodes: Vec<Node> = nodes.collect::<io::Result<_>>()?;
-        let peers: Vec<_> = nodes.iter().map(|node| node.quic.to_string()).collect();
         Ok(Self {
             program: program.to_owned(),
             directory: directory.to_owned(),
             api: simulator.api_url(),
-            peers: peers.join(","),
             nodes,
         })
     }
 
+    /// Everybody's address, as each node is told.
+    fn peers(&self) -> String {
+        let peers: Vec<_> = self.nodes.iter().map(|node| node.quic.to_string()).collect();
+        peers.join(",")
+    }
+
+    /// In the order of the nodes.
+    pub(super) fn quic_ports(&self) -> Vec<u16> {
+        self.nodes.iter().map(|node| node.quic.port()).collect()
+    }
+
+    /// Other addresses for all, from their next start on.
+    pub(super) fn readdress(&mut self) -> io::Result<()> {
+        let mut random = StdRng::seed_from_u64(UnixMillis::now().0);
+        for node in &mut self.nodes {
+            node.quic = free_port(&mut random)?;
+        }
+        Ok(())
+    }
+
+    /// Another data directory, from the next start on.
+    pub(super) fn keep_data_in(&mut self, nth: usize, directory: PathBuf) {
+        self.nodes[nth].data = directory;
+    }
+
+    /// Removes what a node that does not run has on its disk.
+    pub(super) fn wipe(&self, nth: usize) -> io::Result<()> {
+        std::fs::remove_dir_all(&self.nodes[nth].data)
+    }
+
     pub(super) fn start(&mut self, nth: usize) -> io::Result<()> {
+        let (peers, count) = (self.peers(), self.nodes.len());
         let node = &mut self.nodes[nth];
         let life = node.lives.len();
         let records = self.directory.join(format!("{}-records-{life}", node.name));
@@ -84,11 +118,11 @@ impl Nodes {
             .env("DISCORD_TOKEN", "victim")
             .env("DISCORD_API", &self.api)
             .env("POD_NAME", &node.name)
-            .env("APOLO_PEERS", &self.peers)
-            .env("APOLO_EXPECT", self.peers.split(',').count().to_string())
-            .env("APOLO_VOTERS", self.peers.split(',').count().min(5).to_string())
+            .env("APOLO_PEERS", peers)
+            .env("APOLO_EXPECT", count.to_string())
+            .env("APOLO_VOTERS", count.min(5).to_string())
             .env("APOLO_CA_DIR", self.directory.join("ca"))
-            .env("APOLO_DATA_DIR", self.directory.join(&node.name))
+            .env("APOLO_DATA_DIR", &node.data)
             .env("APOLO_HTTP_ADDR", node.http.to_string())
             .env("APOLO_QUIC_ADDR", node.quic.to_string())
             .stdout(Stdio::null())
@@ -100,14 +134,22 @@ impl Nodes {
         Ok(())
     }
 
-    /// How the cluster looks from the first living node that answers, and which it is.
-    pub(super) async fn view(&self) -> Option<View> {
-        for node in self.nodes.iter().filter(|node| node.child.is_some()) {
-            if let Some(view) = view(node.http).await {
-                return Some(view);
-            }
-        }
-        None
+    /// How things look from a node.
+    pub(super) async fn view_of(&self, nth: usize) -> Option<View> {
+        view(self.nodes[nth].http).await
+    }
+
+    /// Those whose process has not been ended.
+    pub(super) fn living(&self) -> impl Iterator<Item = usize> {
+        let living = self.nodes.iter().enumerate().filter(|(_, node)| node.child.is_some());
+        living.map(|(nth, _)| nth)
+    }
+
+    pub(super) fn signal(&self, nth: usize, signal: Signal) -> io::Result<()> {
+        let id = self.nodes[nth].child.as_ref().and_then(Child::id);
+        let id = id.and_then(|id| i32::try_from(id).ok());
+        let Some(id) = id else { return Err(io::ErrorKind::NotFound.into()) };
+        Ok(kill(Pid::from_raw(id), signal)?)
     }
 
     pub(super) fn index_of(&self, name: &str) -> Option<usize> {
@@ -117,11 +159,12 @@ impl Nodes {
     /// What all lives wrote.
     pub(super) fn lives(&self) -> Vec<Life> {
         let files = self.nodes.iter().flat_map(|node| &node.lives);
-        let read = |file: &PathBuf| Life {
-            records: Records::open(file).map(Iterator::collect).unwrap_or_default(),
-            began_ms: 0,
-        };
-        files.map(read).collect()
+        files.map(|file| Life { records: records(file), began_ms: 0 }).collect()
+    }
+
+    /// What a node's last life has written so far.
+    pub(super) fn last_life(&self, nth: usize) -> Vec<Record> {
+        self.nodes[nth].lives.last().map(|file| records(file)).unwrap_or_default()
     }
 
     /// The last lines of every node's log.
@@ -138,8 +181,12 @@ impl Nodes {
     }
 }
 
+fn records(file: &Path) -> Vec<Record> {
+    Records::open(file).map(Iterator::collect).unwrap_or_default()
+}
+
 /// How things look from the node at `address`.
-pub(super) async fn view(address: SocketAddr) -> Option<View> {
+async fn view(address: SocketAddr) -> Option<View> {
     let asked = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
         let request = "GET /api/v1/status HTTP/1.1\r\nHost: apolo\r\nConnection: close\r\n\r\n";

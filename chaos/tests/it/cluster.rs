@@ -1,19 +1,111 @@
-use apolo_chaos::clusters::{ClusterOptions, cluster_kills};
+use std::time::Duration;
 
-/// Ten kills of three nodes under 2,000 events a second; the full demand is `apolo-chaos cluster-kills`.
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_nodes_lose_nothing_and_the_others_resume_their_shards() {
-    let _alone = crate::MACHINE.lock().await;
-    let options = ClusterOptions {
+use apolo_chaos::clusters::{
+    ClusterOptions, Shape, can_partition, cluster_kills, freeze, move_all, partition, power_loss,
+    rolling_restart, wipe_majority, wipe_one,
+};
+
+/// A load that leaves a machine of two cores some room.
+fn options(nodes: usize) -> ClusterOptions {
+    ClusterOptions {
         program: env!("CARGO_BIN_EXE_apolo-chaos").into(),
-        nodes: 3,
-        kills: 10,
+        nodes,
         shards: 24,
         guilds: 2_400,
         event_rate: 2_000.0,
-    };
+    }
+}
 
-    let report = cluster_kills(&options, |_| ()).await.unwrap();
+/// Ten kills of three nodes under 2,000 events a second; the full demand is `apolo-chaos cluster kills`.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_nodes_lose_nothing_and_the_others_resume_their_shards() {
+    let _alone = crate::MACHINE.lock().await;
 
-    assert!(report.holds() && report.audit.sent > 10_000, "{report}");
+    let report = cluster_kills(&options(3), 10, |_| ()).await.unwrap();
+
+    assert!(report.account.holds() && report.account.audit.sent > 10_000, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_loses_nothing_and_delivers_nothing_twice() {
+    let _alone = crate::MACHINE.lock().await;
+
+    let report = rolling_restart(&options(3), 1, |_| ()).await.unwrap();
+
+    assert!(report.holds() && report.gaps.count() >= 24, "{report}");
+}
+
+/// Longer than a lease and the margin of a loss together.
+const LONGER_THAN_A_LEASE: Duration = Duration::from_secs(5);
+
+/// An operator's freeze of 30 s is `apolo-chaos cluster freeze`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_owner_delivers_and_sends_nothing_when_it_wakes() {
+    let _alone = crate::MACHINE.lock().await;
+
+    let report = freeze(&options(3), 2, LONGER_THAN_A_LEASE, |_| ()).await.unwrap();
+
+    assert!(report.holds() && report.account.resumes.0 >= 16, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_of_three_nodes_lose_nothing_and_heal_by_themselves() {
+    partitioned(3, &Shape::OF_THREE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_of_five_nodes_lose_nothing_and_heal_by_themselves() {
+    partitioned(5, &Shape::OF_FIVE).await;
+}
+
+#[expect(clippy::print_stderr, reason = "a test that skips says so")]
+async fn partitioned(nodes: usize, shapes: &[Shape]) {
+    let _alone = crate::MACHINE.lock().await;
+    if let Err(reason) = can_partition() {
+        return eprintln!("skipped: {reason}");
+    }
+
+    let report = partition(&options(nodes), shapes, LONGER_THAN_A_LEASE, |_| ()).await.unwrap();
+
+    assert!(report.account.holds() && report.account.resumes.0 > 0, "{report}");
+    assert!(report.cuts.iter().all(|cut| cut.terms <= 3), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voter_without_its_disk_votes_again_under_a_new_id() {
+    let _alone = crate::MACHINE.lock().await;
+
+    let report = wipe_one(&options(3), 1).await.unwrap();
+
+    assert!(report.account.holds(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_majority_without_its_disks_stops_safely_and_forms_nothing() {
+    let _alone = crate::MACHINE.lock().await;
+
+    let said = wipe_majority(&options(3)).await.unwrap();
+
+    assert_eq!(said.len(), 2, "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_all_moved_find_each_other_and_resume() {
+    let _alone = crate::MACHINE.lock().await;
+
+    let report = move_all(&options(3)).await.unwrap();
+
+    assert!(report.account.holds(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cluster_acknowledged_survives_the_loss_of_power_everywhere() {
+    let _alone = crate::MACHINE.lock().await;
+    if crate::volume::skipped() {
+        return;
+    }
+
+    let report = power_loss(&options(3), 4).await.unwrap();
+
+    assert!(report.account.holds(), "{report}");
 }

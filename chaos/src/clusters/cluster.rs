@@ -1,0 +1,269 @@
+//! A running cluster with its Discord, and what can be waited for.
+
+use std::{collections::BTreeMap, io, path::PathBuf, time::Duration};
+
+use apolo::{
+    ShardTotal,
+    http::{Role, View},
+    simulator::{self, Simulator, Truth},
+};
+use tempfile::TempDir;
+use thiserror::Error;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{account::Account, nodes::Nodes};
+use crate::kills::audit;
+
+/// How many nodes, under what load.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// The `apolo-chaos` binary.
+    pub program: PathBuf,
+    /// Nodes.
+    pub nodes: usize,
+    /// Shards.
+    pub shards: u32,
+    /// Guilds.
+    pub guilds: u64,
+    /// Events a second.
+    pub event_rate: f64,
+}
+
+/// Why a scenario could not be run to its end.
+#[derive(Debug, Error)]
+pub enum ClusterError {
+    /// A file or a process.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The simulator.
+    #[error(transparent)]
+    Simulator(#[from] simulator::StartError),
+    /// Something that must come about did not.
+    #[error("not so within {within:?}: {what}; {seen}; the nodes' logs end so:\n{log}")]
+    Late {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        within: Duration,
+        /// How it was instead.
+        seen: String,
+        /// The logs' ends.
+        log: String,
+    },
+}
+
+/// The cluster has formed and every shard has identified, on a machine that may be busy.
+const UP_WITHIN: Duration = Duration::from_secs(120);
+
+/// All is well again after a break. The goals are seconds; a test must not fail for a busy machine.
+pub(super) const WELL_WITHIN: Duration = Duration::from_secs(60);
+
+/// The last events have been handled.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Of a node that is told to stop: apolo's own limit is 10 s.
+const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Between two looks through HTTP, which cost the nodes something.
+const VIEW_EVERY: Duration = Duration::from_millis(50);
+
+const LOG_LINES: usize = 12;
+
+pub(super) struct Cluster {
+    pub(super) nodes: Nodes,
+    pub(super) simulator: Simulator,
+    pub(super) shards: usize,
+    /// Gone with the last use of the nodes.
+    _directory: TempDir,
+}
+
+impl Cluster {
+    /// Starts all, and returns when every shard is up and every node sees every other.
+    pub(super) async fn start(options: &ClusterOptions) -> Result<Self, ClusterError> {
+        let mut cluster = Self::prepare(options).await?;
+        for nth in 0..options.nodes {
+            cluster.nodes.start(nth)?;
+        }
+        cluster.up(options.nodes).await?;
+        Ok(cluster)
+    }
+
+    /// Every shard is up, and every node sees every other.
+    pub(super) async fn up(&self, nodes: usize) -> Result<(), ClusterError> {
+        self.connected("every shard is up", UP_WITHIN).await?;
+        self.whole(&format!("{nodes} nodes are there"), UP_WITHIN).await?;
+        Ok(())
+    }
+
+    /// The simulator runs, and no node yet.
+    pub(super) async fn prepare(options: &ClusterOptions) -> Result<Self, ClusterError> {
+        let directory = TempDir::new()?;
+        let simulator = Simulator::start(simulator::Options {
+            guilds: options.guilds,
+            recommended_shards: ShardTotal::new(options.shards).unwrap_or(ShardTotal::ONE),
+            event_rate: options.event_rate,
+            buffer: Some(buffer(options)),
+            max_concurrency: 64,
+            ..simulator::Options::default()
+        })
+        .await?;
+        let nodes = Nodes::new(&options.program, directory.path(), options.nodes, &simulator)?;
+        Ok(Self { nodes, simulator, shards: options.shards as usize, _directory: directory })
+    }
+
+    /// Every shard has a connection that gets its events.
+    pub(super) async fn connected(&self, what: &str, within: Duration) -> Result<(), ClusterError> {
+        let shards = self.shards;
+        self.until(what, within, |truth| established(truth) >= shards).await
+    }
+
+    /// Some shard has none.
+    pub(super) async fn broken(&self, what: &str) -> Result<(), ClusterError> {
+        let shards = self.shards;
+        self.until(what, WELL_WITHIN, |truth| established(truth) < shards).await
+    }
+
+    pub(super) async fn until(
+        &self,
+        what: &str,
+        within: Duration,
+        done: impl Fn(&Truth) -> bool,
+    ) -> Result<(), ClusterError> {
+        let wait = async {
+            while !done(&self.simulator.truth()) {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        let waited = timeout(within, wait).await;
+        waited.map_err(|_| self.late(what, within, format!("{} shards up", self.established())))
+    }
+
+    fn established(&self) -> usize {
+        established(&self.simulator.truth())
+    }
+
+    /// Every living node sees every node, one leader, a lease of its own, and no shard that is down.
+    pub(super) async fn whole(&self, what: &str, within: Duration) -> Result<View, ClusterError> {
+        let living: Vec<usize> = self.nodes.living().collect();
+        let mut seen = String::new();
+        let whole = async {
+            loop {
+                let mut views = Vec::new();
+                for nth in &living {
+                    views.extend(self.nodes.view_of(*nth).await);
+                }
+                let up = self.established();
+                if up >= self.shards && agree(&views, living.len()) {
+                    return views.swap_remove(0);
+                }
+                seen = format!("{up} shards up; {}", summary(&views));
+                sleep(VIEW_EVERY).await;
+            }
+        };
+        let waited = timeout(within, whole).await;
+        waited.map_err(|_| self.late(what, within, seen))
+    }
+
+    /// Kills a node, and waits for its end.
+    pub(super) async fn kill(&mut self, nth: usize) -> Result<(), ClusterError> {
+        if let Some(mut child) = self.nodes.nodes[nth].child.take() {
+            child.start_kill()?;
+            child.wait().await?;
+        }
+        Ok(())
+    }
+
+    /// Asks a node to stop, and waits for its end.
+    pub(super) async fn stop(&mut self, nth: usize) -> Result<(), ClusterError> {
+        self.nodes.signal(nth, nix::sys::signal::Signal::SIGTERM)?;
+        let Some(mut child) = self.nodes.nodes[nth].child.take() else { return Ok(()) };
+        let Ok(status) = timeout(STOPPED_WITHIN, child.wait()).await else {
+            return Err(self.late("a node stops", STOPPED_WITHIN, "it goes on".to_owned()));
+        };
+        let status = status?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(self.late("a node stops with status 0", STOPPED_WITHIN, status.to_string()))
+    }
+
+    /// How long some shard was down in the `span` from now on: from now to the last moment at which one was.
+    pub(super) async fn watch(&self, span: Duration) -> Duration {
+        let began = Instant::now();
+        let mut down = Duration::ZERO;
+        while began.elapsed() < span {
+            if self.established() < self.shards {
+                down = began.elapsed();
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        down
+    }
+
+    pub(super) fn late(&self, what: &str, within: Duration, seen: String) -> ClusterError {
+        let log = self.nodes.logs(LOG_LINES);
+        ClusterError::Late { what: what.to_owned(), within, seen, log }
+    }
+
+    /// Stops the events, waits for the last one, and compares what the bots wrote with what the simulator knows.
+    pub(super) async fn account(self) -> Account {
+        self.simulator.set_event_rate(0.0);
+        let settled = async {
+            while audit(&self.nodes.lives(), &self.simulator.truth()).lost > 0 {
+                sleep(LOOK_EVERY * 20).await;
+            }
+        };
+        // What is missing is the account's to tell.
+        let _ = timeout(SETTLED_WITHIN, settled).await;
+        let truth = self.simulator.truth();
+        Account::new(self.shards, audit(&self.nodes.lives(), &truth), &truth)
+    }
+}
+
+/// Ten seconds of the rate, and as much again as a shard's fair part may vary.
+fn buffer(options: &ClusterOptions) -> usize {
+    (options.event_rate * 10.0 / f64::from(options.shards)) as usize + 1_000
+}
+
+/// Shards with a connection that gets a session's events.
+pub(super) fn established(truth: &Truth) -> usize {
+    let open = truth.connections.iter().filter(|it| it.closed_ms.is_none());
+    open.filter(|it| it.established_ms.is_some_and(|at| at <= truth.at_ms)).count()
+}
+
+fn agree(views: &[View], living: usize) -> bool {
+    let leaders: BTreeMap<_, usize> = views.iter().fold(BTreeMap::new(), |mut leaders, view| {
+        *leaders.entry(view.leader.clone()).or_default() += 1;
+        leaders
+    });
+    views.len() == living
+        && leaders.len() == 1
+        && leaders.keys().all(Option::is_some)
+        && views.iter().all(|view| {
+            let present = view.nodes.iter().filter(|node| !node.lost).count();
+            view.lease && present == living && view.nodes.iter().all(|it| it.role != Role::None)
+        })
+}
+
+fn summary(views: &[View]) -> String {
+    let one = |view: &View| {
+        let rows = view.nodes.iter();
+        let rows: Vec<_> = rows
+            .map(|row| {
+                format!(
+                    "{} {:?} {}{}",
+                    row.name,
+                    row.role,
+                    row.shards,
+                    if row.lost { " lost" } else { "" }
+                )
+            })
+            .collect();
+        let leader = view.leader.as_deref().unwrap_or("nobody");
+        let lease = if view.lease { "a lease" } else { "no lease" };
+        format!("{} sees {leader} lead, has {lease}: {}", view.node.name, rows.join(", "))
+    };
+    views.iter().map(one).collect::<Vec<_>>().join("; ")
+}
