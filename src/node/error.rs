@@ -80,6 +80,12 @@ pub enum NodeError {
         "this node was removed from its cluster; to let it join again as a new one, empty its data directory"
     )]
     Removed,
+    /// The leader knows that this node's data directory is older than it was.
+    #[error("{0}; it was put aside, and the next start joins the cluster as a new node")]
+    OldCopy(String),
+    /// What is in the data directory could not be put aside.
+    #[error(transparent)]
+    SetAside(OpenError),
     /// A part of the node ended that should run for ever.
     #[error("{0} ended unexpectedly; this is a bug in apolo")]
     Ended(&'static str),

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     io,
+    path::PathBuf,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -20,11 +21,12 @@ use crate::cluster::{Candidates, Directory, Outcome as Found, Seek, Standing, Wa
 use crate::config::Config;
 use crate::lease::{Clock, Right, Timing};
 use crate::model::{BootEpoch, ClusterId, NodeId};
-use crate::raft::{self, Handle, Leadership, RaftFailure};
+use crate::raft::{self, Handle, Leadership, RaftFailure, Standings};
 use crate::state::{Command, Outcome};
 use crate::store::{self, Backend, OpenError, Opened, Promise, Write};
 use crate::transport::{
-    Credentials, Identity, Options as TransportOptions, Renewal, StartError, Transport, renew,
+    Credentials, Identity, Local, Options as TransportOptions, Renewal, StartError, Transport,
+    renew,
 };
 
 /// How long Raft's tasks may take to let go of the store after Raft has stopped.
@@ -57,6 +59,27 @@ pub(super) struct Member {
     store: Weak<dyn Backend>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    pub(super) copy: OldCopy,
+}
+
+/// A leader's word that the data directory is an old copy, and whose directory it is.
+#[derive(Debug)]
+pub(super) struct OldCopy {
+    told: watch::Receiver<Option<String>>,
+    owner: store::Identity,
+    directory: PathBuf,
+}
+
+impl OldCopy {
+    /// Waits for that word.
+    pub(super) async fn told(&self) -> String {
+        let mut told = self.told.clone();
+        match told.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            // The transport is gone, and nobody will ever say it.
+            Err(_) => std::future::pending().await,
+        }
+    }
 }
 
 /// What is needed to become one.
@@ -85,6 +108,17 @@ impl Entry<'_> {
     /// Becomes a member, however long that takes: of the cluster that the directory knows, of one that is found, or of
     /// one that is formed.
     pub(super) async fn enter(&self) -> Result<Member, NodeError> {
+        match self.enter_as_it_is().await {
+            // What was put aside left a tombstone: this time the node joins anew.
+            Err(error @ NodeError::OldCopy(_)) if !self.candidates.is_empty() => {
+                warn!(%error, "begun anew");
+                self.enter_as_it_is().await
+            }
+            entered => entered,
+        }
+    }
+
+    async fn enter_as_it_is(&self) -> Result<Member, NodeError> {
         let opened = self.open(None).await;
         let opened = match opened {
             Err(NodeError::Store(error)) => self.recover(error).await?,
@@ -161,12 +195,16 @@ impl Entry<'_> {
         &self,
         credentials: &Arc<Credentials>,
         boot: BootEpoch,
+        local: Arc<dyn Local>,
     ) -> Result<Transport, NodeError> {
+        let address = self.config.quic_addr;
+        let options = || {
+            TransportOptions::quic(address, Arc::clone(credentials), boot)
+                .with_local(Arc::clone(&local))
+        };
         let listening = async {
             loop {
-                let address = self.config.quic_addr;
-                let options = TransportOptions::quic(address, Arc::clone(credentials), boot);
-                match Transport::start(options) {
+                match Transport::start(options()) {
                     Err(StartError::Bind { reason, .. })
                         if reason.kind() == io::ErrorKind::AddrInUse =>
                     {
@@ -178,11 +216,7 @@ impl Entry<'_> {
         };
         match timeout(PORT_WITHIN, listening).await {
             Ok(started) => Ok(started?),
-            Err(_) => {
-                let options =
-                    TransportOptions::quic(self.config.quic_addr, Arc::clone(credentials), boot);
-                Ok(Transport::start(options)?)
-            }
+            Err(_) => Ok(Transport::start(options())?),
         }
     }
 
@@ -195,7 +229,7 @@ impl Entry<'_> {
         standing: Standing,
     ) -> Result<Found, NodeError> {
         let credentials = trust.credentials(&Identity::joiner(node))?;
-        let transport = self.listen(&credentials, boot).await?;
+        let transport = self.listen(&credentials, boot, Arc::new(())).await?;
         let seek = Seek {
             transport: transport.clone(),
             store,
@@ -217,7 +251,8 @@ impl Entry<'_> {
         let (me, boot) = (identity.node, identity.boot);
         let empty = recovered.is_empty();
         let credentials = trust.credentials(&Identity::server(cluster, me))?;
-        let transport = self.listen(&credentials, boot).await?;
+        let standings = Arc::new(Standings::new(&recovered));
+        let transport = self.listen(&credentials, boot, standings.clone()).await?;
         let right = Right::new(Clock::Boottime, Timing::LAN);
         let promised = right.clone();
         let raft = Handle::start(raft::Options {
@@ -226,6 +261,7 @@ impl Entry<'_> {
             recovered,
             transport: Some(transport.clone()),
             on_vote: Some(Arc::new(move |term, own| promised.promise(term, own))),
+            standings: Some(standings.clone()),
         })
         .await?;
         let stop = CancellationToken::new();
@@ -252,15 +288,21 @@ impl Entry<'_> {
             tokio::spawn(renew_leaf(trust.directory().to_owned(), credentials, stop.clone())),
         ];
         let store = Arc::downgrade(&store);
-        let member = Member { me, boot, raft, right, transport, store, stop, tasks };
+        let mut owner = identity;
+        owner.cluster = Some(cluster);
+        let directory = self.config.data_dir.clone();
+        let copy = OldCopy { told: standings.told(), owner, directory };
+        let member = Member { me, boot, raft, right, transport, store, stop, tasks, copy };
         let entered = member.take_place(self, cluster, founder && empty, promise, named);
         let entered = tokio::select! {
             entered = entered => entered,
             failure = member.raft.fatal() => Err(NodeError::Failed(failure)),
+            reason = member.copy.told() => Err(NodeError::OldCopy(reason)),
             () = self.stop.cancelled() => Err(NodeError::Stopped),
         };
         match entered {
             Ok(()) => Ok(member),
+            Err(NodeError::OldCopy(reason)) => Err(member.set_aside(reason).await),
             Err(error) => {
                 member.leave().await;
                 Err(error)
@@ -324,6 +366,19 @@ impl Member {
                 Err(error) if error.is_retryable() => sleep(RETRY).await,
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Puts the data directory aside, and says so.
+    pub(super) async fn set_aside(self, reason: String) -> NodeError {
+        let (owner, directory) = (self.copy.owner.clone(), self.copy.directory.clone());
+        self.leave().await;
+        match store::set_aside(&directory, &owner, reason.clone()) {
+            Ok(moved) => {
+                warn!(moved = %moved.display(), "the data directory was put aside");
+                NodeError::OldCopy(reason)
+            }
+            Err(error) => NodeError::SetAside(error),
         }
     }
 
@@ -396,11 +451,7 @@ async fn name_members(
 }
 
 /// Renews the certificate before it ends, and trusts a new authority once its files are there.
-async fn renew_leaf(
-    directory: std::path::PathBuf,
-    credentials: Arc<Credentials>,
-    stop: CancellationToken,
-) {
+async fn renew_leaf(directory: PathBuf, credentials: Arc<Credentials>, stop: CancellationToken) {
     renew(Renewal::new(directory), credentials, stop).await;
 }
 

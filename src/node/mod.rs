@@ -191,6 +191,7 @@ impl Node {
             _ = &mut self.agent => Some(NodeError::Ended("the agent")),
             _ = &mut self.control => Some(NodeError::Ended("the leader's loop")),
             Ok(Some(error)) = &mut self.discord => Some(NodeError::Facts(error)),
+            reason = self.member.copy.told() => Some(NodeError::OldCopy(reason)),
             Ok(_) = removed.wait_for(|at| {
                 // A peer that knows less than this node may not have heard of it yet.
                 let members = members.borrow();
@@ -202,6 +203,14 @@ impl Node {
             self.member.right.end();
             error!(error = %failure, "the node can't go on");
             self.agent.abort();
+            if let NodeError::OldCopy(reason) = failure {
+                self.control.abort();
+                self.discord.abort();
+                self.upkeep.abort();
+                self.permits.abort();
+                self.http.stop().await;
+                return Err(self.member.set_aside(reason).await);
+            }
             return Err(failure);
         }
         self.shutdown().await;

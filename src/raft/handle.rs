@@ -29,6 +29,7 @@ use super::{
     machine::Machine,
     members::Members,
     network::{ForwardError, Network, Server, serve},
+    standing::Standings,
     types::{Proposal, Types},
 };
 
@@ -60,6 +61,8 @@ pub struct Options {
     pub transport: Option<Transport>,
     /// Told of a vote before it leaves the node.
     pub on_vote: Option<OnVote>,
+    /// What the transport asks of this node's log.
+    pub standings: Option<Arc<Standings>>,
 }
 
 impl fmt::Debug for Options {
@@ -98,11 +101,11 @@ impl Handle {
     ///
     /// [`StartError`].
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { node, store, recovered, transport, on_vote } = options;
+        let Options { node, store, recovered, transport, on_vote, standings } = options;
         let has_voted = recovered.vote.is_some();
         let log = Log::new(store.clone(), &recovered, node, on_vote).map_err(io::Error::from)?;
         let machine = Machine::new(store.clone(), &recovered)?;
-        let appended = log.appended();
+        let (appended, reading) = (log.appended(), log.reading());
         drop(recovered);
         let states = machine.states();
         let config = config().map_err(|error| StartError::Raft(error.to_string()))?;
@@ -110,6 +113,9 @@ impl Handle {
         let raft = Raft::new(node, Arc::new(config), network.clone(), log, machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
+        if let Some(standings) = standings {
+            standings.bind(reading, raft.metrics(), states.clone());
+        }
         let leadership = watch::Sender::new(Leadership::Following { leader: None });
         let members = watch::Sender::new(Members::default());
         let failure = watch::Sender::new(None);

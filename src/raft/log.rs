@@ -6,7 +6,7 @@ use std::{
     fmt::{self, Debug},
     io,
     ops::{Bound, RangeBounds},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use openraft::{
@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     model::NodeId,
-    store::{Backend, Recovered, Write},
+    store::{Backend, Position, Recovered, Write},
 };
 
 use super::{
@@ -48,11 +48,23 @@ const READ_BYTES_MAX: usize = 512 * 1024;
 
 /// Everything that is not purged. The snapshot policy bounds it.
 #[derive(Debug, Default)]
-struct Tail {
+pub(super) struct Tail {
     entries: BTreeMap<u64, Entry>,
     purged: Option<LogId>,
     committed: Option<LogId>,
     vote: Option<Vote>,
+}
+
+impl Tail {
+    pub(super) const fn vote(&self) -> Option<&Vote> {
+        self.vote.as_ref()
+    }
+
+    /// The last entry that was ever here.
+    pub(super) fn last(&self) -> Option<Position> {
+        let last = self.entries.last_key_value().map(|(_, entry)| position(&entry.log_id));
+        last.or_else(|| self.purged.as_ref().map(position))
+    }
 }
 
 impl Log {
@@ -80,6 +92,11 @@ impl Log {
             .filter(|it| snapshot.is_none_or(|at| it.position.index > at.index));
         let appended = watch::Sender::new(behind.map(|record| record.bytes.len() as u64).sum());
         Ok(Self { node, on_vote, store, tail: Arc::new(Mutex::new(tail)), appended })
+    }
+
+    /// What is read, for whoever must not keep the store open.
+    pub(super) fn reading(&self) -> Weak<Mutex<Tail>> {
+        Arc::downgrade(&self.tail)
     }
 
     /// Bytes that were appended since the last snapshot, or since whoever counts them set this to 0.

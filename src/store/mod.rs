@@ -41,7 +41,7 @@ pub use error::{Damage, OpenError, WriteError};
 pub use identity::Identity;
 pub use log::Barrier;
 pub use memory::Memory;
-pub use open::{Opened, Options, Repair, open};
+pub use open::{Opened, Options, Repair, open, set_aside};
 pub use promise::Promise;
 pub use pulse::Pulse;
 pub use quarantine::Tombstone;

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io,
     panic::catch_unwind,
-    path::Path,
+    path::{Path, PathBuf},
     sync::mpsc,
     thread,
     time::Duration,
@@ -401,6 +401,19 @@ fn witness(path: &Path, options: &Options) -> Result<Option<Owner>, OpenError> {
 /// What the promise says, where nothing else does.
 fn promised_cluster(path: &Path) -> Option<ClusterId> {
     promise::load(path).ok()?.promise().map(|promise| promise.cluster)
+}
+
+/// Puts aside what is in a directory that nobody has open: whoever knows better says that it is not what it was. The
+/// next [`open`] may join the same cluster anew.
+///
+/// # Errors
+///
+/// [`OpenError`], where somebody has it open, or it can't be moved.
+pub fn set_aside(path: &Path, identity: &Identity, reason: String) -> Result<PathBuf, OpenError> {
+    let _lock = directory::enter(path)?;
+    let (cluster, node) = (identity.cluster, Some(identity.node));
+    let tombstone = Tombstone { cluster, node, at: UnixMillis::now(), damage: reason };
+    quarantine(path, &tombstone).map_err(|source| refused(path, "put its content aside", source))
 }
 
 /// Puts the directory aside.

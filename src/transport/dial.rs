@@ -27,6 +27,7 @@ pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>) {
             failures = if up.elapsed() >= SETTLED { 0 } else { failures + 1 };
             continue_after(&shared, failures, &slot).await;
         } else if let Err(ended) = attempt(&shared, &slot).await {
+            shared.note_refusal(&ended);
             slot.note_failure(ended.to_string());
             failures += 1;
             continue_after(&shared, failures, &slot).await;

@@ -36,11 +36,13 @@ pub enum CloseCode {
     Myself = 10,
     /// Too many streams that had to be turned away.
     Misconduct = 11,
+    /// The node's data directory is an old copy of what it was.
+    OldCopy = 12,
 }
 
 impl CloseCode {
     /// Every code, in the order of its number.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Stopping,
         Self::Superseded,
         Self::NotApolo,
@@ -53,6 +55,7 @@ impl CloseCode {
         Self::NotAdmitted,
         Self::Myself,
         Self::Misconduct,
+        Self::OldCopy,
     ];
 }
 
@@ -297,7 +300,10 @@ mod tests {
 
     #[test]
     fn codes_on_the_wire_keep_their_numbers() {
-        assert_eq!(CloseCode::ALL.map(|code| code as u32), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(
+            CloseCode::ALL.map(|code| code as u32),
+            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+        );
         assert_eq!(Refused::ALL.map(|code| code as u32), [1, 2, 3, 4, 5, 6, 7]);
         assert_eq!(Refused::from_code(3), Refused::Busy);
         assert_eq!(Refused::from_code(999), Refused::GivenUp);

@@ -130,7 +130,7 @@ fn settle(
     shared
         .local
         .admit(node, hello.boot, hello.standing)
-        .map_err(|reason| Mismatch::new(CloseCode::NotAdmitted, reason))?;
+        .map_err(|reason| Mismatch::new(CloseCode::OldCopy, reason))?;
     let boots = [shared.boot.0, hello.boot.0];
     let rank = Rank {
         boots: if own < node { boots } else { [boots[1], boots[0]] },

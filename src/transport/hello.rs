@@ -152,14 +152,19 @@ pub trait Local: Send + Sync + 'static {
         Standing::default()
     }
 
-    /// Whether to speak with `node`, given where it stands.
+    /// Whether to speak with `node`, given where it stands: whether its directory is as recent as it was.
     ///
     /// # Errors
     ///
-    /// A sentence for the other node's operator; the connection is closed with it.
+    /// A sentence for the other node's operator; the connection is closed with it and [`CloseCode::OldCopy`].
     fn admit(&self, node: NodeId, boot: BootEpoch, standing: Standing) -> Result<(), String> {
         let _ = (node, boot, standing);
         Ok(())
+    }
+
+    /// A peer has closed a connection with [`CloseCode::OldCopy`], and says so.
+    fn refused(&self, reason: &str) {
+        let _ = reason;
     }
 }
 

@@ -100,6 +100,13 @@ impl Options {
         }
     }
 
+    /// With what this node contributes to its hellos.
+    #[must_use]
+    pub fn with_local(mut self, local: Arc<dyn Local>) -> Self {
+        self.local = local;
+        self
+    }
+
     /// Whether several packets are handed to the kernel at once (`APOLO_QUIC_GSO`). Some network drivers fail on it
     /// with EIO or EINVAL.
     #[must_use]

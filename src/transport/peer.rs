@@ -239,6 +239,7 @@ impl Slot {
 
     /// A connection has ended.
     pub(super) fn ended(&self, link: &Arc<Link>, ended: &Ended) {
+        link.shared.note_refusal(ended);
         let state = self.state();
         let present = self.link.get();
         if present.is_some_and(|present| Arc::ptr_eq(&present, link)) {

@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::model::{BootEpoch, NodeId};
 
 use super::{
-    Credentials, Identity, Timings,
+    CloseCode, Credentials, Ended, Identity, Timings,
     counters::Counters,
     hello::{Hello, Purpose, SharedLocal},
     limits::PEERS_MAX,
@@ -67,6 +67,15 @@ impl Shared {
     pub(super) fn hello(&self, purpose: Purpose, serial: u64) -> Hello {
         let standing = self.local.standing();
         Hello::new(&self.identity, self.boot, purpose, serial, standing, &self.build)
+    }
+
+    /// A peer that says that this node is not what it was is passed on to whoever can do something about it.
+    pub(super) fn note_refusal(&self, ended: &Ended) {
+        if let Ended::ByPeer { code, reason } = ended
+            && *code == CloseCode::OldCopy as u64
+        {
+            self.local.refused(reason);
+        }
     }
 
     /// Which of our leaves a handshake that begins now will show.

@@ -1,7 +1,8 @@
 use super::{ended, progress};
 use apolo_chaos::clusters::{
     Account, ClusterError, ClusterOptions, FreezeReport, RollingReport, Shape, cluster_kills,
-    freeze, move_all, partition, power_loss, rolling_restart, wipe_majority, wipe_one,
+    freeze, move_all, partition, power_loss, restore_old_copy, rolling_restart, wipe_majority,
+    wipe_one,
 };
 use std::{env, fmt::Display, process::ExitCode, time::Duration};
 
@@ -52,6 +53,11 @@ pub(super) enum Break {
     },
     /// The data directories of a majority are emptied: nobody may lead or form anew.
     WipeMajority {
+        #[command(flatten)]
+        size: Size,
+    },
+    /// A voter's data directory is replaced by an older copy of itself.
+    OldCopy {
         #[command(flatten)]
         size: Size,
     },
@@ -142,6 +148,10 @@ async fn broken(what: &Break) -> Result<ExitCode, ClusterError> {
         Break::WipeMajority { size } => {
             let said = wipe_majority(&size.options()?).await?;
             Ok(print(&said.join("\n"), true))
+        }
+        Break::OldCopy { size } => {
+            let report = restore_old_copy(&size.options()?).await?;
+            Ok(print(&report, report.account.holds()))
         }
         Break::Move { size } => {
             let report = move_all(&size.options()?).await?;

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use apolo::http::{NodeRow, Role};
+use apolo::http::{NodeRow, Role, View};
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -111,6 +111,40 @@ pub async fn wipe_majority(options: &ClusterOptions) -> Result<Vec<String>, Clus
     } else {
         Err(cluster.late("nobody runs a shard", HOLD_STILL, up.to_string()))
     }
+}
+
+/// Copies a killed node's data directory, lets the cluster go on with that node for a while, kills it again and
+/// restores the copy: it must not go on as the member that it was, and votes again under a new id.
+///
+/// # Errors
+///
+/// [`ClusterError`].
+pub async fn restore_old_copy(options: &ClusterOptions) -> Result<MemoryReport, ClusterError> {
+    let mut cluster = Cluster::start(options).await?;
+    let view = cluster.whole("all is well", WELL_WITHIN).await?;
+    let follows = view.nodes.iter().find(|row| row.role != Role::Leader);
+    let nth = follows.and_then(|row| cluster.nodes.index_of(&row.name)).unwrap_or(0);
+    cluster.kill(nth).await?;
+    cluster.nodes.copy(nth)?;
+    cluster.nodes.start(nth)?;
+    cluster.whole("it is back", WELL_WITHIN).await?;
+    sleep(LOAD).await;
+    cluster.kill(nth).await?;
+    cluster.nodes.restore(nth)?;
+    let began = Instant::now();
+    cluster.nodes.start(nth)?;
+    voters(&cluster, options.nodes).await?;
+    let well_after = vec![began.elapsed()];
+    let after = cluster.whole("all is well at the end", WELL_WITHIN).await?;
+    let id = |view: &View| {
+        let row = view.nodes.iter().find(|row| cluster.nodes.index_of(&row.name) == Some(nth));
+        row.map(|row| row.id.clone())
+    };
+    if id(&view) == id(&after) {
+        let seen = "it goes on as the member that it was".to_owned();
+        return Err(cluster.late("a new id", VOTER_WITHIN, seen));
+    }
+    Ok(MemoryReport { account: cluster.account().await, well_after })
 }
 
 /// Kills all at once, gives each another address, and starts them.

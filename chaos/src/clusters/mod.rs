@@ -23,7 +23,7 @@ pub use cluster::{ClusterError, ClusterOptions};
 pub use firewall::can_partition;
 pub use freeze::{FreezeReport, freeze};
 pub use kills::{KillsReport, cluster_kills};
-pub use memory::{MemoryReport, move_all, power_loss, wipe_majority, wipe_one};
+pub use memory::{MemoryReport, move_all, power_loss, restore_old_copy, wipe_majority, wipe_one};
 pub use partition::{Cut, PartitionReport, Shape, partition};
 pub use rolling::{RollingReport, rolling_restart};
 pub use spans::Spans;

@@ -96,6 +96,21 @@ impl Nodes {
         self.nodes[nth].data = directory;
     }
 
+    /// Keeps a copy of what a node that does not run has on its disk.
+    pub(super) fn copy(&self, nth: usize) -> io::Result<()> {
+        copy_tree(&self.nodes[nth].data, &self.kept(nth))
+    }
+
+    /// Puts the copy back.
+    pub(super) fn restore(&self, nth: usize) -> io::Result<()> {
+        self.wipe(nth)?;
+        copy_tree(&self.kept(nth), &self.nodes[nth].data)
+    }
+
+    fn kept(&self, nth: usize) -> PathBuf {
+        self.directory.join(format!("{}-copy", self.nodes[nth].name))
+    }
+
     /// Removes what a node that does not run has on its disk.
     pub(super) fn wipe(&self, nth: usize) -> io::Result<()> {
         std::fs::remove_dir_all(&self.nodes[nth].data)
@@ -183,6 +198,22 @@ impl Nodes {
 
 fn records(file: &Path) -> Vec<Record> {
     Records::open(file).map(Iterator::collect).unwrap_or_default()
+}
+
+/// Copies a directory with all that is in it; what is no file (a socket) is left out.
+fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::create_dir(to)?;
+    std::fs::set_permissions(to, std::fs::metadata(from)?.permissions())?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
 }
 
 /// How things look from the node at `address`.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use apolo_chaos::clusters::{
     ClusterOptions, Shape, can_partition, cluster_kills, freeze, move_all, partition, power_loss,
-    rolling_restart, wipe_majority, wipe_one,
+    restore_old_copy, rolling_restart, wipe_majority, wipe_one,
 };
 
 /// A load that leaves a machine of two cores some room.
@@ -76,6 +76,15 @@ async fn a_voter_without_its_disk_votes_again_under_a_new_id() {
     let _alone = crate::MACHINE.lock().await;
 
     let report = wipe_one(&options(3), 1).await.unwrap();
+
+    assert!(report.account.holds(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voter_restored_from_an_old_copy_begins_anew() {
+    let _alone = crate::MACHINE.lock().await;
+
+    let report = restore_old_copy(&options(3)).await.unwrap();
 
     assert!(report.account.holds(), "{report}");
 }

@@ -3,6 +3,8 @@
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::*;
+use crate::raft::Standings;
+use crate::store::Write;
 use crate::transport::{Identity, Options as TransportOptions, SimulatedNetwork, Transport};
 
 /// A node that can be killed and started again on what it had stored.
@@ -10,7 +12,18 @@ struct Member {
     id: NodeId,
     memory: Memory,
     boot: u64,
+    standings: Option<Arc<Standings>>,
     running: Option<(Handle, Transport)>,
+}
+
+/// What would be left of a directory that is copied now.
+fn copy(memory: &Memory) -> Memory {
+    let (copy, held) = (Memory::default(), memory.recovered());
+    let votes = held.vote.into_iter().map(Write::Vote);
+    for write in votes.chain([Write::Append(held.records)]) {
+        copy.submit(write, Box::new(|_| ()));
+    }
+    copy
 }
 
 struct Cluster {
@@ -35,7 +48,7 @@ impl Cluster {
         for id in 1..=nodes {
             let id = NodeId(id);
             let memory = Memory::default();
-            cluster.members.push(Member { id, memory, boot: 0, running: None });
+            cluster.members.push(Member { id, memory, boot: 0, standings: None, running: None });
             cluster.start(id).await;
         }
         cluster.handle(1).form((1..=voters).map(NodeId)).await.unwrap();
@@ -50,16 +63,20 @@ impl Cluster {
         let socket = self.network.join(address(id), Identity::server(self.id, id));
         let member = self.members.iter_mut().find(|member| member.id == id).unwrap();
         member.boot += 1;
-        let transport =
-            Transport::start(TransportOptions::simulated(socket, BootEpoch(member.boot))).unwrap();
+        let recovered = member.memory.recovered();
+        let standings = Arc::new(Standings::new(&recovered));
+        let options = TransportOptions::simulated(socket, BootEpoch(member.boot));
+        let transport = Transport::start(options.with_local(standings.clone())).unwrap();
         let options = Options {
             node: id,
             store: Arc::new(member.memory.clone()),
-            recovered: member.memory.recovered(),
+            recovered,
             transport: Some(transport.clone()),
             on_vote: None,
+            standings: Some(standings.clone()),
         };
         let handle = Handle::start(options).await.unwrap();
+        member.standings = Some(standings);
         member.running = Some((handle, transport.clone()));
         for peer in (1..=everyone.len() as u64 + 3).map(NodeId).filter(|peer| *peer != id) {
             transport.peer(peer, address(peer));
@@ -224,6 +241,50 @@ async fn leadership_goes_where_it_is_sent() {
     assert_eq!(next.propose(start_named(9, 1)).await, Ok(Outcome::Applied));
 }
 
+/// A follower's start on what it had when entry 9 was proposed, or on all that it had: what its leader says of it.
+async fn started_on(an_old_copy: bool) -> Option<String> {
+    let mut cluster = Cluster::formed(3, 3).await;
+    let leader = cluster.leader().await;
+    let follower = cluster.running().map(Handle::id).find(|id| *id != leader.id()).unwrap();
+    cluster.settled().await;
+    let nth = cluster.members.iter().position(|member| member.id == follower).unwrap();
+    let old = copy(&cluster.members[nth].memory);
+    for boot in 1..=20 {
+        leader.propose(start_named(9, boot)).await.unwrap();
+    }
+    let last = leader.states().borrow().applied().0;
+    until("the leader knows that the follower has all", || {
+        leader.matched().is_some_and(|all| all.get(&follower) >= Some(&last))
+    })
+    .await;
+    cluster.kill(follower).await;
+    if an_old_copy {
+        cluster.members[nth].memory = old;
+    }
+
+    cluster.start(follower).await;
+
+    let told = cluster.members[nth].standings.as_ref().unwrap().told();
+    let back = cluster.handle(follower.0);
+    until("it is back, or told why not", || {
+        told.borrow().is_some() || back.states().borrow().applied().0 >= last
+    })
+    .await;
+    told.borrow().clone()
+}
+
+#[tokio::test]
+async fn a_member_restored_from_an_old_copy_is_told_so_by_its_leader() {
+    let told = started_on(true).await.expect("it was let in");
+
+    assert!(told.contains("old copy"), "{told}");
+}
+
+#[tokio::test]
+async fn a_member_started_on_all_it_had_is_let_in() {
+    assert_eq!(started_on(false).await, None);
+}
+
 #[tokio::test]
 async fn a_removed_member_is_told() {
     let cluster = Cluster::formed(3, 3).await;
@@ -252,6 +313,7 @@ async fn a_vote_is_told_before_it_is_given() {
         recovered: Recovered::default(),
         transport: None,
         on_vote: Some(Arc::new(move |term, own| told.lock().unwrap().push((term, own)))),
+        standings: None,
     })
     .await
     .unwrap();

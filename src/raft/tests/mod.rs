@@ -43,7 +43,8 @@ fn open(path: &Path) -> Opened {
 }
 
 async fn start(node: NodeId, store: Arc<dyn Backend>, recovered: Recovered) -> Handle {
-    let options = Options { node, store, recovered, transport: None, on_vote: None };
+    let options =
+        Options { node, store, recovered, transport: None, on_vote: None, standings: None };
     Handle::start(options).await.unwrap()
 }
 
