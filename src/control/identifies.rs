@@ -1,6 +1,6 @@
 //! The leader's side of identifies: the turnstile, and the permits that are out.
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -10,10 +10,10 @@ use tracing::debug;
 
 use crate::gateway::Permit;
 use crate::model::ShardId;
-use crate::state::{Command, Outcome, Purpose, State};
+use crate::state::{Command, Outcome, Purpose, Refusal, State};
 
 use super::{
-    identify::{PERMIT_LIFETIME, Request, Turnstile},
+    identify::{PERMIT_LIFETIME, Request, Steps, Turnstile},
     permits::Ask,
     proposer::Proposer,
 };
@@ -91,11 +91,19 @@ impl Identifies {
     /// Opens buckets, and grants what can be granted.
     pub(super) async fn act(&mut self, proposer: &Proposer, state: &State) -> Result<(), ()> {
         self.forget_the_gone();
-        let steps = self.turnstile.steps(Instant::now(), state.ledger());
-        if !steps.reopen.is_empty() {
-            proposer.propose(Command::ReopenBuckets(steps.reopen)).await?;
-        }
-        for wave in steps.grant.chunks(GRANTS_AT_ONCE) {
+        let Steps { reopen, grant } = self.turnstile.steps(Instant::now(), state.ledger());
+        let mut waves = grant.chunks(GRANTS_AT_ONCE);
+        let reopened = async {
+            if reopen.is_empty() {
+                return Ok(());
+            }
+            proposer.propose(Command::ReopenBuckets(reopen)).await.map(drop)
+        };
+        // Proposed in this order and side by side: one barrier for both. A shard waits for no more than that.
+        let first = self.grant(proposer, state, waves.next().unwrap_or_default());
+        let (reopened, granted) = join(reopened, first).await;
+        reopened.and(granted)?;
+        for wave in waves {
             self.grant(proposer, state, wave).await?;
         }
         Ok(())
@@ -117,6 +125,8 @@ impl Identifies {
         for (Request { shard, .. }, outcome) in requests.iter().zip(outcomes) {
             match (outcome, state.ledger().bucket(*shard)) {
                 (Ok(Outcome::Applied), Some(bucket)) => self.hand_over(asked, bucket, *shard),
+                // Its bucket was not reopened before it. It goes on waiting.
+                (Ok(Outcome::Refused(Refusal::BucketTaken(_))), _) => {}
                 (Ok(_), _) => self.turnstile.withdraw(*shard),
                 (Err(()), _) => done = Err(()),
             }
