@@ -1,4 +1,4 @@
-//! `apolo drain`, `undrain` and `move`.
+//! `apolo drain`, `undrain`, `move` and `transfer-leader`.
 
 use crate::config::ClientFlags;
 
@@ -20,6 +20,27 @@ pub(super) struct MoveArguments {
     node: String,
     #[command(flatten)]
     flags: ClientFlags,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Any node may be asked; it has the leader do it. No shard moves and none reconnects: a leader that is about to be stopped
+needs no such command, since SIGTERM hands the leadership over too. Only voters lead (`apolo status` shows them).
+
+Examples:
+  apolo transfer-leader           to the voter that has caught up furthest
+  apolo transfer-leader node-2    to node-2")]
+pub(super) struct TransferArguments {
+    /// The name or the id of the node that is to lead [default: the voter that has caught up furthest]
+    node: Option<String>,
+    #[command(flatten)]
+    flags: ClientFlags,
+}
+
+pub(super) async fn transfer_leader(arguments: TransferArguments) -> Result<(), Failure> {
+    let mut path = vec!["transfer-leader"];
+    path.extend(arguments.node.as_deref());
+    change(arguments.flags, &path).await
 }
 
 pub(super) async fn drain(arguments: NodeArguments) -> Result<(), Failure> {

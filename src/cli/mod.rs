@@ -64,6 +64,8 @@ enum Command {
     Undrain(changes::NodeArguments),
     /// Hand a shard to a node
     Move(changes::MoveArguments),
+    /// Hand the leadership to another node; no shard moves
+    TransferLeader(changes::TransferArguments),
     /// Let identifies go on after a fatal close code, once its cause is mended
     Unhalt(unhalt::Arguments),
     /// Make the authority that the nodes of a cluster prove themselves by
@@ -122,6 +124,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Drain(arguments) => wait_for(changes::drain(arguments)),
         Command::Undrain(arguments) => wait_for(changes::undrain(arguments)),
         Command::Move(arguments) => wait_for(changes::move_shard(arguments)),
+        Command::TransferLeader(arguments) => wait_for(changes::transfer_leader(arguments)),
         Command::Unhalt(arguments) => wait_for(unhalt::run(arguments)),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -52,6 +52,11 @@ pub enum Change {
         /// The node's name or id.
         to: String,
     },
+    /// Another node is to lead.
+    TransferLeader {
+        /// The node's name or id; the one that has caught up furthest where there is none.
+        to: Option<String>,
+    },
 }
 
 /// What came of it.

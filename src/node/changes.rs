@@ -1,16 +1,22 @@
 //! What an operator asks of the cluster, as commands.
 
+use crate::control::{Fulfilled, Wish, WishError, Wishes};
 use crate::http::{Change, Changed};
 use crate::model::{NodeId, ShardId};
 use crate::raft::Handle;
 use crate::state::{Command, Move, Node, Outcome, Presence, State};
 
-/// Commits the change, or says why not.
-pub(super) async fn change(raft: &Handle, change: Change) -> Result<Changed, String> {
+/// Commits the change, or has the leader make it, or says why not.
+pub(super) async fn change(
+    raft: &Handle,
+    wishes: &Wishes,
+    change: Change,
+) -> Result<Changed, String> {
     let state = raft.states().borrow().as_ref().clone();
     let (command, done) = match change {
         Change::Drain { node, wanted } => drain(&state, &node, wanted)?,
         Change::Move { shard, to } => hand_off(&state, shard, &to)?,
+        Change::TransferLeader { to } => return transfer_leader(&state, wishes, to).await,
     };
     match raft.propose(command).await {
         Ok(Outcome::Applied) => Ok(Changed { done }),
@@ -52,6 +58,26 @@ fn hand_off(state: &State, shard: ShardId, to: &str) -> Result<(Command, String)
     }
     let done = format!("shard {shard} is being handed to {name}");
     Ok((Command::HandOff(vec![Move { shard, from, to }]), done))
+}
+
+async fn transfer_leader(
+    state: &State,
+    wishes: &Wishes,
+    to: Option<String>,
+) -> Result<Changed, String> {
+    let to = to.map(|to| find(state, &to)).transpose()?;
+    let wish = Wish::TransferLeader { to: to.map(|(id, _)| id) };
+    match (wishes.ask(wish).await, to) {
+        (Ok(Fulfilled::Leads(leader)), _) => {
+            let name = state.nodes().get(&leader).map(|node| node.name.as_str());
+            let name = name.map_or_else(|| leader.to_string(), str::to_owned);
+            Ok(Changed { done: format!("{name} leads; every shard stays where it is") })
+        }
+        (Err(WishError::Refused(refusal)), Some((_, known))) => {
+            Err(format!("{} does not take the leadership: {refusal}", known.name))
+        }
+        (Err(error), _) => Err(error.to_string()),
+    }
 }
 
 /// The node of that name, or of that id. Of two with one name the living one is meant.

@@ -273,6 +273,7 @@ impl Parts {
             name: self.config.name.clone(),
             raft: raft.clone(),
             right: member.right.clone(),
+            wishes: doors.wishes,
             board: board.clone(),
             metrics: self.metrics.clone(),
             started: Instant::now(),

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::changes;
 use crate::agent::{Board, ShardNow};
 use crate::cluster::Waiting;
+use crate::control::Wishes;
 use crate::gateway;
 use crate::http::{self, Change, Changed, Halt, NodeRow, Role, ShardRow, Source, Unhalted, View};
 use crate::lease::Right;
@@ -26,6 +27,7 @@ pub(super) struct NodeView {
     pub(super) me: NodeId,
     pub(super) name: String,
     pub(super) raft: Handle,
+    pub(super) wishes: Wishes,
     pub(super) right: Right,
     pub(super) board: Board,
     pub(super) metrics: Option<Metrics>,
@@ -176,7 +178,7 @@ impl Source for NodeView {
     }
 
     fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, String>> {
-        changes::change(&self.raft, change).boxed()
+        changes::change(&self.raft, &self.wishes, change).boxed()
     }
 
     fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {

@@ -99,7 +99,7 @@ impl State {
         &self.ledger
     }
 
-    /// The last leader that began to lead.
+    /// The last leader that began to lead, unless it has said since that it hands over.
     #[must_use]
     pub const fn lead(&self) -> Option<Lead> {
         self.lead
@@ -175,6 +175,7 @@ impl State {
             Command::StopNode { node, boot } => self.stop_node(node, boot),
             Command::RemoveNode { node } => self.remove_node(node),
             Command::HandOff(moves) => self.hand_off(&moves),
+            Command::YieldLead { node, term } => self.yield_lead(node, term),
         }
     }
 

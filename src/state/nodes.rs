@@ -18,6 +18,16 @@ impl State {
         Outcome::Applied
     }
 
+    /// The next leader finds no predecessor, and takes nobody's shards before a whole lease is over: one that hands over
+    /// has not waited for its own right to end.
+    pub(super) fn yield_lead(&mut self, node: NodeId, term: u64) -> Outcome {
+        if self.lead.take_if(|lead| (lead.node, lead.term) == (node, term)).is_some() {
+            Outcome::Applied
+        } else {
+            Outcome::Stale
+        }
+    }
+
     /// A start gives the node's shards a new epoch: what its last process said and is still on its way counts no more.
     pub(super) fn start_node(
         &mut self,

@@ -92,5 +92,6 @@ fn one_of_each() -> Vec<Command> {
         Command::StopNode { node: NODE, boot: BootEpoch(3) },
         Command::RemoveNode { node: NODE },
         Command::HandOff(vec![Move { shard, from: Some(epoch), to: OTHER }]),
+        Command::YieldLead { node: NODE, term: 300 },
     ]
 }

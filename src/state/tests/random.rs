@@ -129,6 +129,7 @@ fn aim(command: &mut Command, state: &State) {
         | Command::Halt { .. }
         | Command::Unhalt
         | Command::Lead { .. }
+        | Command::YieldLead { .. }
         | Command::DrainNode { .. }
         | Command::RemoveNode { .. } => {}
     }

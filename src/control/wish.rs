@@ -1,0 +1,117 @@
+//! What an operator asks of the leader, and its answers, as bytes: a version, then postcard. Enums grow at the end.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::lease::{WireError, decode, encode};
+use crate::model::NodeId;
+
+/// What only the leader can do, and only beside the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Wish {
+    /// The leadership is to go to this voter, or to the one that has caught up furthest.
+    TransferLeader {
+        /// To whom.
+        to: Option<NodeId>,
+    },
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum Fulfilled {
+    /// This node leads.
+    Leads(NodeId),
+}
+
+/// Why a wish is not fulfilled.
+#[derive(Clone, Debug, Eq, Error, PartialEq, Serialize, Deserialize)]
+pub enum WishRefusal {
+    /// The node that is to lead leads.
+    #[error("it leads already")]
+    LeadsAlready,
+    /// Nobody knows the node.
+    #[error("the cluster knows no such node")]
+    Unknown,
+    /// Only voters lead.
+    #[error(
+        "it does not vote, so it can't lead; `apolo status` shows who votes, and the leader makes a learner a voter by \
+         itself when one is missing"
+    )]
+    NotVoter,
+    /// The node is not there.
+    #[error("it is lost; name a node that is present")]
+    Lost,
+    /// The node would first have to catch up.
+    #[error("it lacks {entries} entries of the log; ask again when it has caught up")]
+    Behind {
+        /// So many.
+        entries: u64,
+    },
+    /// No other voter is there.
+    #[error("no other voter is present and caught up; start one first")]
+    NobodyElse,
+    /// It was tried, and nothing came of it.
+    #[error("it did not work: {0}; ask again")]
+    Failed(String),
+}
+
+/// What a node answers.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(super) enum WishAnswer {
+    /// It is done.
+    Done(Fulfilled),
+    /// The node that was asked does not lead.
+    NotLeader {
+        /// Who does, if it is known.
+        leader: Option<NodeId>,
+    },
+    /// It is not to be done.
+    Refused(WishRefusal),
+}
+
+impl Wish {
+    pub(super) fn encode(self) -> Vec<u8> {
+        encode(&self)
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        decode(bytes)
+    }
+}
+
+impl WishAnswer {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        decode(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_version_1_stay_as_they_are() {
+        let wishes = [
+            (Wish::TransferLeader { to: None }, vec![1, 0, 0]),
+            (Wish::TransferLeader { to: Some(NodeId(5)) }, vec![1, 0, 1, 5]),
+        ];
+        let answers = [
+            (WishAnswer::Done(Fulfilled::Leads(NodeId(5))), vec![1, 0, 0, 5]),
+            (WishAnswer::NotLeader { leader: Some(NodeId(5)) }, vec![1, 1, 1, 5]),
+            (WishAnswer::Refused(WishRefusal::LeadsAlready), vec![1, 2, 0]),
+            (WishAnswer::Refused(WishRefusal::Behind { entries: 3 }), vec![1, 2, 4, 3]),
+            (WishAnswer::Refused(WishRefusal::Failed("x".into())), vec![1, 2, 6, 1, 120]),
+        ];
+
+        for (wish, bytes) in wishes {
+            assert_eq!((wish.encode(), Wish::decode(&bytes)), (bytes, Ok(wish)));
+        }
+        for (answer, bytes) in answers {
+            assert_eq!((answer.encode(), WishAnswer::decode(&bytes)), (bytes, Ok(answer)));
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What operators do to a cluster of whole nodes, with the binary's own commands.
+
+mod support;
+mod transfer;
