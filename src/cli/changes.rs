@@ -1,4 +1,4 @@
-//! `apolo drain`, `undrain`, `move` and `transfer-leader`.
+//! `apolo drain`, `undrain`, `move`, `transfer-leader` and `remove`.
 
 use crate::config::ClientFlags;
 
@@ -41,6 +41,28 @@ pub(super) async fn transfer_leader(arguments: TransferArguments) -> Result<(), 
     let mut path = vec!["transfer-leader"];
     path.extend(arguments.node.as_deref());
     change(arguments.flags, &path).await
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+For a node that never comes back: its machine or its disk is gone. A node that only restarts needs nothing, and one
+that comes back with an empty data directory under its old name replaces the old one by itself. A node that is there
+is not removed: `apolo leave` is for that. A removed node that comes back with its old data directory says so and
+ends; empty the directory, and it joins as a new one.
+
+Examples:
+  apolo status                       which nodes are lost
+  apolo remove node-3
+  apolo remove 00000000000000ab      by id, where two have one name")]
+pub(super) struct RemoveArguments {
+    /// The name or the id of the node that is dead
+    node: String,
+    #[command(flatten)]
+    flags: ClientFlags,
+}
+
+pub(super) async fn remove(arguments: RemoveArguments) -> Result<(), Failure> {
+    change(arguments.flags, &["remove", &arguments.node]).await
 }
 
 pub(super) async fn drain(arguments: NodeArguments) -> Result<(), Failure> {

@@ -66,6 +66,8 @@ enum Command {
     Move(changes::MoveArguments),
     /// Hand the leadership to another node; no shard moves
     TransferLeader(changes::TransferArguments),
+    /// Forget a node that is dead for good
+    Remove(changes::RemoveArguments),
     /// Let identifies go on after a fatal close code, once its cause is mended
     Unhalt(unhalt::Arguments),
     /// Make the authority that the nodes of a cluster prove themselves by
@@ -125,6 +127,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Undrain(arguments) => wait_for(changes::undrain(arguments)),
         Command::Move(arguments) => wait_for(changes::move_shard(arguments)),
         Command::TransferLeader(arguments) => wait_for(changes::transfer_leader(arguments)),
+        Command::Remove(arguments) => wait_for(changes::remove(arguments)),
         Command::Unhalt(arguments) => wait_for(unhalt::run(arguments)),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

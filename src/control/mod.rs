@@ -17,6 +17,7 @@ mod membership;
 mod permits;
 mod proposer;
 mod remote;
+mod removal;
 mod reports;
 mod transfer;
 mod wish;
@@ -216,7 +217,7 @@ impl Control {
     }
 
     /// Does what an operator wishes, and nothing else meanwhile.
-    async fn fulfil(&self, Asked { wish, reply }: Asked, leads: Option<u64>) {
+    async fn fulfil(&mut self, Asked { wish, reply }: Asked, leads: Option<u64>) {
         let Some(term) = leads
             .filter(|term| self.desk.term().as_ref().is_some_and(|it| it.tenure.term() == *term))
         else {
@@ -224,11 +225,13 @@ impl Control {
             return;
         };
         let proposer = Proposer { raft: self.raft.clone(), term };
+        self.membership.settle().await;
         let state = Arc::clone(&self.raft.states().borrow());
         let done = match wish {
             Wish::TransferLeader { to } => {
                 transfer::transfer(&self.desk, &proposer, &state, to).await
             }
+            Wish::Remove(node) => removal::remove(&proposer, &state, node).await,
         };
         // Whoever asked may have given up.
         let _ = reply.send(match done {

@@ -14,6 +14,8 @@ pub enum Wish {
         /// To whom.
         to: Option<NodeId>,
     },
+    /// The node is dead, and is to be forgotten.
+    Remove(NodeId),
 }
 
 /// What came of it.
@@ -21,6 +23,8 @@ pub enum Wish {
 pub enum Fulfilled {
     /// This node leads.
     Leads(NodeId),
+    /// This node is no member any more.
+    Removed(NodeId),
 }
 
 /// Why a wish is not fulfilled.
@@ -53,6 +57,33 @@ pub enum WishRefusal {
     /// It was tried, and nothing came of it.
     #[error("it did not work: {0}; ask again")]
     Failed(String),
+    /// The node that is to be forgotten is there.
+    #[error(
+        "it is present: run `apolo leave` there, or stop it, and ask again once `apolo status` shows it as lost"
+    )]
+    Present,
+    /// Nobody would be left.
+    #[error(
+        "it is the cluster's last node; to end the cluster, stop it and delete its data directory"
+    )]
+    Last,
+    /// A node that may still run shards.
+    #[error("it owns {shards} shards; run `apolo drain` and wait until `apolo status` shows none")]
+    StillOwns {
+        /// How many.
+        shards: usize,
+    },
+    /// Those who stay would not be enough.
+    #[error(
+        "of the voters that stay {living} are present, and {needed} are needed: start the lost ones again first, or \
+         remove the dead ones among them"
+    )]
+    NoQuorum {
+        /// So many would be present.
+        living: usize,
+        /// So many must be.
+        needed: usize,
+    },
 }
 
 /// What a node answers.
@@ -98,13 +129,20 @@ mod tests {
         let wishes = [
             (Wish::TransferLeader { to: None }, vec![1, 0, 0]),
             (Wish::TransferLeader { to: Some(NodeId(5)) }, vec![1, 0, 1, 5]),
+            (Wish::Remove(NodeId(5)), vec![1, 1, 5]),
         ];
         let answers = [
             (WishAnswer::Done(Fulfilled::Leads(NodeId(5))), vec![1, 0, 0, 5]),
+            (WishAnswer::Done(Fulfilled::Removed(NodeId(5))), vec![1, 0, 1, 5]),
             (WishAnswer::NotLeader { leader: Some(NodeId(5)) }, vec![1, 1, 1, 5]),
             (WishAnswer::Refused(WishRefusal::LeadsAlready), vec![1, 2, 0]),
             (WishAnswer::Refused(WishRefusal::Behind { entries: 3 }), vec![1, 2, 4, 3]),
             (WishAnswer::Refused(WishRefusal::Failed("x".into())), vec![1, 2, 6, 1, 120]),
+            (WishAnswer::Refused(WishRefusal::Present), vec![1, 2, 7]),
+            (
+                WishAnswer::Refused(WishRefusal::NoQuorum { living: 1, needed: 2 }),
+                vec![1, 2, 10, 1, 2],
+            ),
         ];
 
         for (wish, bytes) in wishes {

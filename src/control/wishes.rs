@@ -51,7 +51,7 @@ pub enum WishError {
     Refused(WishRefusal),
     /// There is none.
     #[error(
-        "no node leads: too few voters reach each other; `apolo status` shows who is there, start the others"
+        "no node leads: too few voters reach each other; `apolo status` shows who is there. Start the others; if they are gone for good, `apolo recover --help` says what is left to do"
     )]
     NoLeader,
     /// It leads, and this node can't reach it.
@@ -72,7 +72,8 @@ impl Wishes {
 
     /// Serves the wishes that operators bring to other nodes.
     pub(super) fn serve(&self, transport: &Transport) {
-        let wishes = self.clone();
+        // Without the transport, which would keep itself alive.
+        let wishes = Self { transport: None, ..self.clone() };
         transport.register(
             Protocol::Wish,
             transport::answer(move |peer: Peer, request: Bytes| {

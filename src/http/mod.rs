@@ -57,6 +57,11 @@ pub enum Change {
         /// The node's name or id; the one that has caught up furthest where there is none.
         to: Option<String>,
     },
+    /// A node is dead for good.
+    Remove {
+        /// The node's name or id.
+        node: String,
+    },
 }
 
 /// What came of it.

@@ -34,6 +34,7 @@ const INDEX: &str = "apolo
 /api/v1/drain/NODE    POST: hand a node's shards to the others, and give it none; undrain takes it back
 /api/v1/move/SHARD/NODE  POST: hand a shard to a node
 /api/v1/transfer-leader[/NODE]  POST: hand the leadership to a node
+/api/v1/remove/NODE   POST: forget a node that is dead for good
 /api/v1/unhalt        POST: let identifies go on after a fatal close code
 ";
 
@@ -61,6 +62,7 @@ pub(super) fn router(source: Arc<dyn Source>, token: Option<Token>) -> Router {
         .route("/api/v1/drain/{node}", post(drain))
         .route("/api/v1/undrain/{node}", post(undrain))
         .route("/api/v1/move/{shard}/{node}", post(move_shard))
+        .route("/api/v1/remove/{node}", post(remove))
         .route("/api/v1/transfer-leader", post(transfer_leader))
         .route("/api/v1/transfer-leader/{node}", post(transfer_leader_to))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such path; `/` lists them") })
@@ -130,6 +132,10 @@ async fn undrain(Path(node): Path<String>, asked: Asked) -> Response {
 
 async fn move_shard(Path((shard, to)): Path<(u32, String)>, asked: Asked) -> Response {
     change(Change::Move { shard: ShardId(shard), to }, asked).await
+}
+
+async fn remove(Path(node): Path<String>, asked: Asked) -> Response {
+    change(Change::Remove { node }, asked).await
 }
 
 async fn transfer_leader(asked: Asked) -> Response {

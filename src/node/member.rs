@@ -257,6 +257,7 @@ impl Entry<'_> {
         let entered = tokio::select! {
             entered = entered => entered,
             failure = member.raft.fatal() => Err(NodeError::Failed(failure)),
+            () = member.raft.is_removed() => Err(NodeError::Removed),
             () = self.stop.cancelled() => Err(NodeError::Stopped),
         };
         match entered {

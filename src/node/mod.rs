@@ -182,20 +182,13 @@ impl Node {
     ///
     /// [`NodeError::Failed`] where the disk or Raft failed: nothing is delivered any more by then.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), NodeError> {
-        let mut removed = self.member.raft.removed();
-        let me = self.member.me;
-        let members = self.member.raft.members();
         let failure = tokio::select! {
             () = stop.cancelled() => None,
             failure = self.member.raft.fatal() => Some(NodeError::Failed(failure)),
             _ = &mut self.agent => Some(NodeError::Ended("the agent")),
             _ = &mut self.control => Some(NodeError::Ended("the leader's loop")),
             Ok(Some(error)) = &mut self.discord => Some(NodeError::Facts(error)),
-            Ok(_) = removed.wait_for(|at| {
-                // A peer that knows less than this node may not have heard of it yet.
-                let members = members.borrow();
-                at.is_some_and(|at| Some(at) > members.index() || !members.contains(me))
-            }) => Some(NodeError::Removed),
+            () = self.member.raft.is_removed() => Some(NodeError::Removed),
         };
         if let Some(failure) = failure {
             // What can't be made durable must not be delivered.

@@ -29,6 +29,7 @@ use super::{
     machine::Machine,
     members::Members,
     network::{ForwardError, Network, Server, serve},
+    standing::ask_on,
     types::{Proposal, Types},
 };
 
@@ -129,6 +130,9 @@ impl Handle {
         // It ends with Raft's core, whose metrics it watches.
         let metrics = handle.raft.metrics();
         tokio::spawn(observe(metrics, store.failure(), leadership, members, failure));
+        if transport.is_some() {
+            tokio::spawn(ask_on(handle.clone()));
+        }
         handle.take_part(transport, has_voted).await?;
         Ok(handle)
     }
@@ -326,6 +330,20 @@ impl Handle {
     #[must_use]
     pub fn removed(&self) -> watch::Receiver<Option<u64>> {
         self.network.removed()
+    }
+
+    /// Waits until this node is known to have been removed. A peer that knows less than this node may not have heard of
+    /// it yet, and counts for nothing.
+    pub async fn is_removed(&self) {
+        let mut removed = self.removed();
+        let members = self.members();
+        let gone = removed.wait_for(|at| {
+            let members = members.borrow();
+            at.is_some_and(|at| Some(at) > members.index() || !members.contains(self.node))
+        });
+        if gone.await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     pub(super) const fn network(&self) -> &Network {

@@ -21,6 +21,7 @@ mod log;
 mod machine;
 mod members;
 mod network;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod types;

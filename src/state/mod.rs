@@ -49,7 +49,13 @@ pub struct State {
     ledger: Ledger,
     lead: Option<Lead>,
     applied: LogIndex,
+    /// Nodes that were removed, the latest last: at most [`GONE_MAX`]. Not part of version 1.
+    gone: Vec<NodeId>,
 }
+
+/// Removed nodes that are remembered. An id is never used again, so one that is forgotten has been dead for as long as
+/// it takes to lose a thousand others.
+const GONE_MAX: usize = 1_024;
 
 /// The last leader that began to lead.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -103,6 +109,12 @@ impl State {
     #[must_use]
     pub const fn lead(&self) -> Option<Lead> {
         self.lead
+    }
+
+    /// Whether the node was removed: it must not come back under this id.
+    #[must_use]
+    pub fn is_gone(&self, node: NodeId) -> bool {
+        self.gone.contains(&node)
     }
 
     /// The last entry that is part of this state.

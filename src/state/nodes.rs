@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Assignment, Lead, Loss, Move, Node, Outcome, Presence, Refusal, Shard, ShardReport, State,
+    Assignment, GONE_MAX, Lead, Loss, Move, Node, Outcome, Presence, Refusal, Shard, ShardReport,
+    State,
 };
 use crate::model::{BootEpoch, Epoch, LogIndex, NodeId};
 
@@ -135,6 +136,7 @@ impl State {
     /// Forgets a node. While it owns a shard it may be running it.
     pub(super) fn remove_node(&mut self, id: NodeId) -> Outcome {
         let Some(node) = self.nodes.get(&id) else {
+            self.note_gone(id);
             return Outcome::Applied;
         };
         let shards = self.owned_by(id).count();
@@ -143,8 +145,16 @@ impl State {
         }
         self.losses_before = self.losses_before.max(node.losses + 1);
         self.nodes.remove(&id);
+        self.note_gone(id);
         self.forget_hand_offs_to(id);
         Outcome::Applied
+    }
+
+    fn note_gone(&mut self, id: NodeId) {
+        self.gone.retain(|gone| *gone != id);
+        self.gone.push(id);
+        let beyond = self.gone.len().saturating_sub(GONE_MAX);
+        self.gone.drain(..beyond);
     }
 
     fn forget_hand_offs_to(&mut self, node: NodeId) {

@@ -242,6 +242,39 @@ async fn a_removed_member_is_told() {
 }
 
 #[tokio::test]
+async fn a_learner_that_was_removed_while_it_was_away_is_told_when_it_starts() {
+    let mut cluster = Cluster::formed(4, 3).await;
+    let leader = cluster.leader().await;
+    leader.add_learner(NodeId(4)).await.unwrap();
+    let learner = cluster.handle(4);
+    until("it learns", || learner.members().borrow().contains(NodeId(4))).await;
+    drop(learner);
+    cluster.kill(NodeId(4)).await;
+    let seen = leader.members().borrow().clone();
+    leader.remove_learner(&seen, NodeId(4)).await.unwrap();
+    leader.propose(Command::RemoveNode { node: NodeId(4) }).await.unwrap();
+
+    cluster.start(NodeId(4)).await;
+
+    let back = cluster.handle(4);
+    assert!(back.members().borrow().contains(NodeId(4)), "by itself it can't know");
+    timeout(PATIENCE, back.is_removed()).await.expect("it is told");
+}
+
+#[tokio::test]
+async fn what_a_removed_node_has_the_leader_propose_is_refused() {
+    let cluster = Cluster::formed(3, 3).await;
+    let leader = cluster.leader().await;
+    let gone = cluster.running().find(|handle| handle.id() != leader.id()).unwrap();
+    leader.propose(Command::RemoveNode { node: gone.id() }).await.unwrap();
+
+    let outcome = gone.propose(start_named(9, 1)).await;
+
+    assert!(outcome.is_err(), "{outcome:?}");
+    assert!(!leader.states().borrow().nodes().contains_key(&NodeId(9)));
+}
+
+#[tokio::test]
 async fn a_vote_is_told_before_it_is_given() {
     let votes = Arc::new(std::sync::Mutex::new(Vec::new()));
     let told = Arc::clone(&votes);

@@ -145,6 +145,20 @@ fn nothing_is_handed_off_any_more_to_a_node_that_is_lost_drained_stopped_or_remo
 }
 
 #[test]
+fn removed_nodes_are_remembered_and_not_without_end() {
+    let mut log = Log::formed(1);
+    for id in 100..100 + GONE_MAX as u64 {
+        log.ok(Command::RemoveNode { node: NodeId(id) });
+    }
+    // Proposed twice, it counts as the latest.
+    log.ok(Command::RemoveNode { node: NodeId(100) });
+    log.ok(Command::RemoveNode { node: NodeId(99) });
+
+    assert!(log.state.is_gone(NodeId(100)) && log.state.is_gone(NodeId(99)));
+    assert!(!log.state.is_gone(NodeId(101)));
+}
+
+#[test]
 fn a_node_that_owns_a_shard_is_not_removed() {
     let mut log = Log::formed(4);
 

@@ -107,6 +107,13 @@ impl Cluster {
         }
     }
 
+    /// Starts a node that may be refused.
+    pub(crate) async fn try_start(&self, nth: usize) -> Result<Node, NodeError> {
+        let config = self.places[nth].config.clone();
+        let start = Node::start(Options::new(config, Arc::new(ClosureBot::default())));
+        timeout(DEADLINE, start).await.expect("there is an answer")
+    }
+
     /// What SIGTERM does.
     pub(crate) async fn stop(&mut self, nth: usize) {
         let running = self.places[nth].running.take().expect("it runs");
