@@ -14,6 +14,7 @@ mod dev;
 mod distribution;
 mod failure;
 mod join;
+mod leave;
 mod output;
 mod run;
 mod shards;
@@ -66,6 +67,8 @@ enum Command {
     Move(changes::MoveArguments),
     /// Hand the leadership to another node; no shard moves
     TransferLeader(changes::TransferArguments),
+    /// Have a node leave the cluster for good, and end
+    Leave(leave::Arguments),
     /// Forget a node that is dead for good
     Remove(changes::RemoveArguments),
     /// Let identifies go on after a fatal close code, once its cause is mended
@@ -127,6 +130,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Undrain(arguments) => wait_for(changes::undrain(arguments)),
         Command::Move(arguments) => wait_for(changes::move_shard(arguments)),
         Command::TransferLeader(arguments) => wait_for(changes::transfer_leader(arguments)),
+        Command::Leave(arguments) => wait_for(leave::run(arguments)),
         Command::Remove(arguments) => wait_for(changes::remove(arguments)),
         Command::Unhalt(arguments) => wait_for(unhalt::run(arguments)),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -232,6 +232,7 @@ impl Control {
                 transfer::transfer(&self.desk, &proposer, &state, to).await
             }
             Wish::Remove(node) => removal::remove(&proposer, &state, node).await,
+            Wish::Leave { node, check } => removal::leave(&proposer, &state, node, check).await,
         };
         // Whoever asked may have given up.
         let _ = reply.send(match done {

@@ -28,6 +28,11 @@ impl Sight<'_> {
         self.check_rest(node, shards)
     }
 
+    /// Whether `node`, which is there and owns so many shards, may leave.
+    pub(super) fn check_leaving(&self, node: NodeId, shards: usize) -> Result<(), WishRefusal> {
+        if self.members.contains(node) { self.check_rest(node, shards) } else { Ok(()) }
+    }
+
     /// Whether those who stay are a cluster without `node`.
     fn check_rest(&self, node: NodeId, shards: usize) -> Result<(), WishRefusal> {
         if self.members.all().all(|member| member == node) {
@@ -55,6 +60,26 @@ pub(super) async fn remove(
     let members = proposer.raft.members().borrow().clone();
     let sight = Sight { members: &members, nodes: state.nodes() };
     sight.check_lost(node, state.owned_by(node).count())?;
+    take_out(proposer, &members, node).await
+}
+
+/// Removes a node that asks for it, or says whether that would be done.
+pub(super) async fn leave(
+    proposer: &Proposer,
+    state: &State,
+    node: NodeId,
+    check: bool,
+) -> Result<Fulfilled, WishRefusal> {
+    let members = proposer.raft.members().borrow().clone();
+    let sight = Sight { members: &members, nodes: state.nodes() };
+    if check {
+        // Its shards are handed off first.
+        return sight.check_leaving(node, 0).map(|()| Fulfilled::MayLeave(node));
+    }
+    sight.check_leaving(node, state.owned_by(node).count())?;
+    if node == proposer.raft.id() {
+        return Err(WishRefusal::Leads);
+    }
     take_out(proposer, &members, node).await
 }
 
@@ -131,11 +156,28 @@ mod tests {
     }
 
     #[test]
+    fn who_leaves_leaves_a_quorum_of_the_living_behind() {
+        let leave = |lost: &[u64]| {
+            let nodes = (1..=3).map(|id| {
+                let presence = if lost.contains(&id) { Presence::Lost } else { Presence::Present };
+                let (boot, name) = (BootEpoch(1), id.to_string());
+                (NodeId(id), Node { name, boot, presence, losses: 0, drain: Drain::Wanted })
+            });
+            let (nodes, members) = (nodes.collect(), Members::of_ids(1..=3, []));
+            Sight { members: &members, nodes: &nodes }.check_leaving(NodeId(3), 0)
+        };
+
+        assert_eq!(leave(&[]), Ok(()));
+        assert_eq!(leave(&[2]), Err(WishRefusal::NoQuorum { living: 1, needed: 2 }));
+    }
+
+    #[test]
     fn the_last_member_stays() {
         let nodes = BTreeMap::new();
         let members = Members::of_ids([1], []);
         let sight = Sight { members: &members, nodes: &nodes };
 
         assert_eq!(sight.check_lost(NodeId(1), 0), Err(WishRefusal::Last));
+        assert_eq!(sight.check_leaving(NodeId(1), 0), Err(WishRefusal::Last));
     }
 }

@@ -16,6 +16,13 @@ pub enum Wish {
     },
     /// The node is dead, and is to be forgotten.
     Remove(NodeId),
+    /// The node wants to be no member any more.
+    Leave {
+        /// The node, which asks for itself.
+        node: NodeId,
+        /// Only whether it may; it has its shards still.
+        check: bool,
+    },
 }
 
 /// What came of it.
@@ -25,6 +32,8 @@ pub enum Fulfilled {
     Leads(NodeId),
     /// This node is no member any more.
     Removed(NodeId),
+    /// This node may leave.
+    MayLeave(NodeId),
 }
 
 /// Why a wish is not fulfilled.
@@ -84,6 +93,9 @@ pub enum WishRefusal {
         /// So many must be.
         needed: usize,
     },
+    /// A leader has to hand over first.
+    #[error("it leads; run `apolo transfer-leader` first")]
+    Leads,
 }
 
 /// What a node answers.
@@ -130,6 +142,7 @@ mod tests {
             (Wish::TransferLeader { to: None }, vec![1, 0, 0]),
             (Wish::TransferLeader { to: Some(NodeId(5)) }, vec![1, 0, 1, 5]),
             (Wish::Remove(NodeId(5)), vec![1, 1, 5]),
+            (Wish::Leave { node: NodeId(5), check: true }, vec![1, 2, 5, 1]),
         ];
         let answers = [
             (WishAnswer::Done(Fulfilled::Leads(NodeId(5))), vec![1, 0, 0, 5]),

@@ -62,6 +62,8 @@ pub enum Change {
         /// The node's name or id.
         node: String,
     },
+    /// The node that is asked is to leave the cluster.
+    Leave,
 }
 
 /// What came of it.

@@ -35,6 +35,7 @@ const INDEX: &str = "apolo
 /api/v1/move/SHARD/NODE  POST: hand a shard to a node
 /api/v1/transfer-leader[/NODE]  POST: hand the leadership to a node
 /api/v1/remove/NODE   POST: forget a node that is dead for good
+/api/v1/leave         POST: have this very node leave the cluster, and end
 /api/v1/unhalt        POST: let identifies go on after a fatal close code
 ";
 
@@ -63,6 +64,7 @@ pub(super) fn router(source: Arc<dyn Source>, token: Option<Token>) -> Router {
         .route("/api/v1/undrain/{node}", post(undrain))
         .route("/api/v1/move/{shard}/{node}", post(move_shard))
         .route("/api/v1/remove/{node}", post(remove))
+        .route("/api/v1/leave", post(leave))
         .route("/api/v1/transfer-leader", post(transfer_leader))
         .route("/api/v1/transfer-leader/{node}", post(transfer_leader_to))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such path; `/` lists them") })
@@ -136,6 +138,10 @@ async fn move_shard(Path((shard, to)): Path<(u32, String)>, asked: Asked) -> Res
 
 async fn remove(Path(node): Path<String>, asked: Asked) -> Response {
     change(Change::Remove { node }, asked).await
+}
+
+async fn leave(asked: Asked) -> Response {
+    change(Change::Leave, asked).await
 }
 
 async fn transfer_leader(asked: Asked) -> Response {

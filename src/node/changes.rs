@@ -17,6 +17,7 @@ pub(super) async fn change(
         Change::Drain { node, wanted } => drain(&state, &node, wanted)?,
         Change::Move { shard, to } => hand_off(&state, shard, &to)?,
         Change::Remove { node } => return remove(raft, &state, wishes, &node).await,
+        Change::Leave => return Err("only the node itself leaves".to_owned()),
         Change::TransferLeader { to } => return transfer_leader(&state, wishes, to).await,
     };
     match raft.propose(command).await {
@@ -69,10 +70,11 @@ async fn transfer_leader(
     let to = to.map(|to| find(state, &to)).transpose()?;
     let wish = Wish::TransferLeader { to: to.map(|(id, _)| id) };
     match (wishes.ask(wish).await, to) {
-        (Ok(Fulfilled::Leads(leader) | Fulfilled::Removed(leader)), _) => {
+        (Ok(Fulfilled::Leads(leader)), _) => {
             let name = name_of(state, leader);
             Ok(Changed { done: format!("{name} leads; every shard stays where it is") })
         }
+        (Ok(other), _) => Err(format!("the leader answered {other:?}; use one version of apolo")),
         (Err(WishError::Refused(refusal)), Some((_, known))) => {
             Err(format!("{} does not take the leadership: {refusal}", known.name))
         }

@@ -80,6 +80,11 @@ pub enum NodeError {
         "this node was removed from its cluster; to let it join again as a new one, empty its data directory"
     )]
     Removed,
+    /// It left, and could not note that.
+    #[error(
+        "this node has left its cluster, and its data directory could not be marked ({0}); delete it"
+    )]
+    Farewell(std::io::Error),
     /// A part of the node ended that should run for ever.
     #[error("{0} ended unexpectedly; this is a bug in apolo")]
     Ended(&'static str),

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     io,
+    path::PathBuf,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -19,7 +20,7 @@ use super::{NodeError, commit, identity::Trust};
 use crate::cluster::{Candidates, Directory, Outcome as Found, Seek, Standing, Waiting, directory};
 use crate::config::Config;
 use crate::lease::{Clock, Right, Timing};
-use crate::model::{BootEpoch, ClusterId, NodeId};
+use crate::model::{BootEpoch, ClusterId, NodeId, UnixMillis};
 use crate::raft::{self, Handle, Leadership, RaftFailure};
 use crate::state::{Command, Outcome};
 use crate::store::{self, Backend, OpenError, Opened, Promise, Write};
@@ -50,6 +51,8 @@ const PORT_EVERY: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) me: NodeId,
+    cluster: ClusterId,
+    data_dir: PathBuf,
     pub(super) boot: BootEpoch,
     pub(super) raft: Handle,
     pub(super) right: Right,
@@ -252,7 +255,9 @@ impl Entry<'_> {
             tokio::spawn(renew_leaf(trust.directory().to_owned(), credentials, stop.clone())),
         ];
         let store = Arc::downgrade(&store);
-        let member = Member { me, boot, raft, right, transport, store, stop, tasks };
+        let data_dir = self.config.data_dir.clone();
+        let member =
+            Member { me, cluster, data_dir, boot, raft, right, transport, store, stop, tasks };
         let entered = member.take_place(self, cluster, founder && empty, promise, named);
         let entered = tokio::select! {
             entered = entered => entered,
@@ -348,6 +353,13 @@ impl Member {
         }
     }
 
+    /// Notes that this node has left its cluster, so that its directory is not used again.
+    pub(super) fn say_farewell(&self) -> Result<(), NodeError> {
+        let (cluster, node, at) = (Some(self.cluster), Some(self.me), UnixMillis::now());
+        let farewell = store::Farewell { cluster, node, at };
+        store::say_farewell(&self.data_dir, &farewell).map_err(NodeError::Farewell)
+    }
+
     /// Hands the leadership to a voter that has all, if this node has it.
     pub(super) async fn hand_leadership_over(&self) {
         let mut leadership = self.raft.leadership();
@@ -398,7 +410,7 @@ async fn name_members(
 
 /// Renews the certificate before it ends, and trusts a new authority once its files are there.
 async fn renew_leaf(
-    directory: std::path::PathBuf,
+    directory: PathBuf,
     credentials: Arc<Credentials>,
     stop: CancellationToken,
 ) {

@@ -10,6 +10,7 @@ mod error;
 mod facts;
 mod handoff;
 mod identity;
+mod leave;
 mod member;
 mod presence;
 mod signals;
@@ -23,7 +24,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinHandle,
     time::{Instant, timeout},
 };
@@ -34,7 +35,7 @@ use crate::agent::{self, Agent, Board, ClusterPermits};
 use crate::bot::DynBot;
 use crate::cluster::{Candidates, Waiting};
 use crate::config::Config;
-use crate::control::{self, Control};
+use crate::control::{self, Control, Wishes};
 use crate::gateway::{self, Hosts, Intents, Profile, Rest, RestLimits};
 use crate::http;
 use crate::model::{NodeId, ShardId, ShardTotal, SystemHealth, Token};
@@ -85,6 +86,9 @@ pub struct Node {
     http_addr: SocketAddr,
     /// Shown: the node takes no part any more.
     draining: CancellationToken,
+    wishes: Wishes,
+    /// An operator wants this node to leave the cluster.
+    leave: Arc<Notify>,
     stop: Stops,
     agent: JoinHandle<()>,
     control: JoinHandle<()>,
@@ -176,29 +180,75 @@ impl Node {
         self.state().health()
     }
 
-    /// Runs until `stop` is cancelled, then stops in good order within 10 s.
+    /// Runs until `stop` is cancelled, then stops in good order within 10 s; or until the node has left the cluster, as
+    /// an operator asked.
     ///
     /// # Errors
     ///
     /// [`NodeError::Failed`] where the disk or Raft failed: nothing is delivered any more by then.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), NodeError> {
-        let failure = tokio::select! {
-            () = stop.cancelled() => None,
-            failure = self.member.raft.fatal() => Some(NodeError::Failed(failure)),
-            _ = &mut self.agent => Some(NodeError::Ended("the agent")),
-            _ = &mut self.control => Some(NodeError::Ended("the leader's loop")),
-            Ok(Some(error)) = &mut self.discord => Some(NodeError::Facts(error)),
-            () = self.member.raft.is_removed() => Some(NodeError::Removed),
-        };
-        if let Some(failure) = failure {
-            // What can't be made durable must not be delivered.
-            self.member.right.end();
-            error!(error = %failure, "the node can't go on");
-            self.agent.abort();
-            return Err(failure);
+        loop {
+            let event = self.next_event(&stop).await;
+            match event {
+                Event::Stop => {
+                    self.shutdown().await;
+                    return Ok(());
+                }
+                Event::Leave => {
+                    if self.leave(&stop).await {
+                        return self.depart().await;
+                    }
+                }
+                Event::Failed(failure) => {
+                    // What can't be made durable must not be delivered.
+                    self.member.right.end();
+                    error!(error = %failure, "the node can't go on");
+                    self.agent.abort();
+                    return Err(failure);
+                }
+            }
         }
-        self.shutdown().await;
-        Ok(())
+    }
+
+    async fn next_event(&mut self, stop: &CancellationToken) -> Event {
+        let failure = tokio::select! {
+            () = stop.cancelled() => return Event::Stop,
+            () = self.leave.notified() => return Event::Leave,
+            failure = self.member.raft.fatal() => NodeError::Failed(failure),
+            _ = &mut self.agent => NodeError::Ended("the agent"),
+            _ = &mut self.control => NodeError::Ended("the leader's loop"),
+            Ok(Some(error)) = &mut self.discord => NodeError::Facts(error),
+            () = self.member.raft.is_removed() => NodeError::Removed,
+        };
+        Event::Failed(failure)
+    }
+
+    /// True once this node is no member any more.
+    async fn leave(&self, stop: &CancellationToken) -> bool {
+        let raft = &self.member.raft;
+        let left = tokio::select! {
+            left = leave::leave(raft, &self.wishes, self.member.me) => left,
+            () = stop.cancelled() => {
+                leave::stay(raft, self.member.me).await;
+                Err("the node was asked to stop meanwhile".to_owned())
+            }
+            failure = raft.fatal() => Err(failure.to_string()),
+        };
+        match left {
+            Ok(()) => true,
+            Err(reason) => {
+                error!(%reason, "the node did not leave the cluster");
+                false
+            }
+        }
+    }
+
+    /// Ends a node that is no member any more.
+    async fn depart(self) -> Result<(), NodeError> {
+        let noted = self.member.say_farewell();
+        self.end().await;
+        info!("left the cluster; empty the data directory to let the node join again as a new one");
+        noted
     }
 
     /// Stops in good order: shards are handed off to other nodes where there are any; otherwise handlers finish (8 s at
@@ -207,6 +257,12 @@ impl Node {
     pub async fn shutdown(self) {
         self.draining.cancel();
         handoff::hand_off(&self.member.raft, self.member.me, self.member.boot).await;
+        self.end().await;
+        info!("stopped");
+    }
+
+    async fn end(self) {
+        self.draining.cancel();
         self.stop.agent.cancel();
         if timeout(STOP_WITHIN, self.agent).await.is_err() {
             warn!("the shards did not stop in time");
@@ -217,8 +273,14 @@ impl Node {
         self.member.hand_leadership_over().await;
         self.http.stop().await;
         self.member.leave().await;
-        info!("stopped");
     }
+}
+
+/// Why a node does not just go on.
+enum Event {
+    Stop,
+    Leave,
+    Failed(NodeError),
 }
 
 /// What a node that has become a member is made of.
@@ -261,12 +323,14 @@ impl Parts {
         let agent = self.agent(&member, gateway, permits.clone(), doors.reports);
         let draining = CancellationToken::new();
         let board = agent.board();
+        let leave = Arc::new(Notify::new());
         self.front.open(NodeView {
             me: member.me,
             name: self.config.name.clone(),
             raft: raft.clone(),
             right: member.right.clone(),
-            wishes: doors.wishes,
+            wishes: doors.wishes.clone(),
+            leave: Arc::clone(&leave),
             board: board.clone(),
             metrics: self.metrics.clone(),
             started: Instant::now(),
@@ -283,6 +347,8 @@ impl Parts {
             upkeep: tokio::spawn(upkeep(self.metrics, stop.rest.clone())),
             permits: tokio::spawn(permits.run(stop.rest.clone())),
             draining,
+            wishes: doors.wishes,
+            leave,
             stop,
             member,
         })

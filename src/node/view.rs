@@ -7,10 +7,13 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt as _};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::changes;
+use super::{changes, leave};
 use crate::agent::{Board, ShardNow};
 use crate::cluster::Waiting;
 use crate::control::Wishes;
@@ -28,6 +31,8 @@ pub(super) struct NodeView {
     pub(super) name: String,
     pub(super) raft: Handle,
     pub(super) wishes: Wishes,
+    /// Told when this node is to leave.
+    pub(super) leave: Arc<Notify>,
     pub(super) right: Right,
     pub(super) board: Board,
     pub(super) metrics: Option<Metrics>,
@@ -178,7 +183,17 @@ impl Source for NodeView {
     }
 
     fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, String>> {
-        changes::change(&self.raft, &self.wishes, change).boxed()
+        if change != Change::Leave {
+            return changes::change(&self.raft, &self.wishes, change).boxed();
+        }
+        async move {
+            let may = leave::check(&self.state(), &self.wishes, self.me, &self.name).await;
+            if may.is_ok() {
+                self.leave.notify_one();
+            }
+            may
+        }
+        .boxed()
     }
 
     fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {

@@ -20,6 +20,7 @@ mod ballast;
 mod directory;
 mod disk;
 mod error;
+mod farewell;
 mod frame;
 mod gate;
 mod identity;
@@ -38,6 +39,7 @@ mod writer;
 
 pub use disk::Disk;
 pub use error::{Damage, OpenError, WriteError};
+pub use farewell::{Farewell, say_farewell};
 pub use identity::Identity;
 pub use log::Barrier;
 pub use memory::Memory;

@@ -18,6 +18,7 @@ use crate::model::{ClusterId, NodeId, UnixMillis, panic_text};
 use super::{
     Damage, Disk, Identity, OpenError, Promise, Recovered, Snapshot, Tombstone, ballast,
     directory::{self, SLED, refused},
+    farewell,
     gate::{self, Verdict},
     identity::{FORMAT, Found, IdentityFile},
     log::{Barrier, DatabaseError, Log, Owner, Scan},
@@ -99,6 +100,10 @@ pub enum Repair {
 /// [`OpenError`]; each says what to do about it. A damaged directory is put aside, as [`OpenError::Quarantined`] tells.
 pub fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> {
     let lock = directory::enter(path)?;
+    let left = farewell::load(path).map_err(|source| refused(path, "read the farewell", source))?;
+    if let Some(farewell) = left {
+        return Err(OpenError::Left { path: path.to_owned(), farewell });
+    }
     let mut repairs = Vec::new();
     let (mut file, mut identity) = identify(path, options, &mut repairs)?;
     if let (Some(found), Some(wanted)) = (identity.cluster, options.join)
