@@ -16,6 +16,7 @@ mod failure;
 mod join;
 mod leave;
 mod output;
+mod recover;
 mod run;
 mod shards;
 mod simulate;
@@ -71,6 +72,8 @@ enum Command {
     Leave(leave::Arguments),
     /// Forget a node that is dead for good
     Remove(changes::RemoveArguments),
+    /// Go on with one node after the quorum is lost for good; offline, on its data directory
+    Recover(recover::Arguments),
     /// Let identifies go on after a fatal close code, once its cause is mended
     Unhalt(unhalt::Arguments),
     /// Make the authority that the nodes of a cluster prove themselves by
@@ -132,6 +135,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::TransferLeader(arguments) => wait_for(changes::transfer_leader(arguments)),
         Command::Leave(arguments) => wait_for(leave::run(arguments)),
         Command::Remove(arguments) => wait_for(changes::remove(arguments)),
+        Command::Recover(arguments) => wait_for(recover::run(arguments)),
         Command::Unhalt(arguments) => wait_for(unhalt::run(arguments)),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -147,7 +147,8 @@ identifies: 984 of 1,000 left today, 16 at a time, full again in 2h
 not ready
   ok  member    is a member of its cluster
   NO  lease     has no right to run shards
-  NO  leader    no leader is known: too few nodes reach each other
+  NO  leader    no leader is known: fewer voters than a quorum reach each other, so no shard runs; \
+start the others, or, if they are gone for good, see `apolo recover --help`
   ok  store     takes writes
   ok  draining  runs
   ok  halt      identifies are not halted

@@ -29,6 +29,10 @@ pub struct Condition {
 /// A list of shards is cut after this many; the table has them all.
 const SHARDS_NAMED_MAX: usize = 20;
 
+/// What to do where too few voters reach each other.
+const NO_QUORUM: &str = "fewer voters than a quorum reach each other, so no shard runs; start the others, or, \
+     if they are gone for good, see `apolo recover --help`";
+
 /// Judges a node: its leader, its store, its draining, the halt, and each of its own shards.
 ///
 /// A shard that was connected and is getting its connection back doesn't count against it: Discord asks every shard
@@ -42,12 +46,18 @@ pub fn readiness(view: &View) -> Readiness {
             None => "is a member of its cluster".to_owned(),
         }),
         condition("lease", view.lease, || {
-            let words = if view.lease { "may run shards" } else { "has no right to run shards" };
-            words.to_owned()
+            match (view.lease, &view.leader) {
+                (true, _) => "may run shards".to_owned(),
+                (false, None) => "has no right to run shards".to_owned(),
+                // The last leader is known for as long as there is no other.
+                (false, Some(leader)) => format!(
+                    "has no right to run shards: {leader} does not renew its lease. If that lasts, {NO_QUORUM}"
+                ),
+            }
         }),
         condition("leader", view.leader.is_some(), || match &view.leader {
             Some(name) => format!("{name} leads"),
-            None => "no leader is known: too few nodes reach each other".to_owned(),
+            None => format!("no leader is known: {NO_QUORUM}"),
         }),
         condition("store", view.store_failure.is_none() && view.stall().is_none(), || {
             let fault = view.store_failure.clone().or_else(|| view.stall());

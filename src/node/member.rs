@@ -11,7 +11,7 @@ use std::{
 use tokio::{
     sync::{oneshot, watch},
     task::{JoinHandle, spawn_blocking},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -252,6 +252,7 @@ impl Entry<'_> {
         let tasks = vec![
             keeping,
             tokio::spawn(name_members(raft.clone(), members, stop.clone())),
+            tokio::spawn(watch_quorum(right.clone(), stop.clone())),
             tokio::spawn(renew_leaf(trust.directory().to_owned(), credentials, stop.clone())),
         ];
         let store = Arc::downgrade(&store);
@@ -297,7 +298,10 @@ impl Member {
             known = is_member => drop(known),
             () = self.ask_admission(others.collect()) => unreachable!("it asks until it is dropped"),
         }
-        self.commit_start(entry.config, cluster).await?;
+        tokio::select! {
+            started = self.commit_start(entry.config, cluster) => started?,
+            () = say_no_quorum(&entry.waiting) => unreachable!("it goes on"),
+        }
         let (node, boot) = (self.me, self.boot);
         info!(%cluster, %node, %boot, data_dir = %entry.config.data_dir.display(), "the node is a member");
         Ok(())
@@ -387,6 +391,37 @@ const TRANSFER_WITHIN: Duration = Duration::from_millis(300);
 /// So often. Then the others elect somebody by themselves.
 const TRANSFERS_MAX: usize = 3;
 
+/// So long may an election take before an operator is told that there is no quorum.
+const ELECTION_MAX: Duration = Duration::from_secs(5);
+
+/// Between two looks at whether this node may run shards.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Tells, while this node waits to begin, why nothing can be committed.
+async fn say_no_quorum(waiting: &watch::Sender<Option<Waiting>>) {
+    sleep(ELECTION_MAX).await;
+    waiting.send_replace(Some(Waiting::NoQuorum));
+    warn!(reason = %Waiting::NoQuorum, "not started yet");
+    std::future::pending().await
+}
+
+/// Tells in the log that this node has no right to run shards and gets none, and that it has again. openraft names the
+/// last leader for as long as there is no other, so that says nothing.
+async fn watch_quorum(right: Right, stop: CancellationToken) {
+    let (mut since, mut told) = (None, false);
+    while timeout(LOOK_EVERY, stop.cancelled()).await.is_err() {
+        if right.holds() {
+            if told {
+                info!("the quorum is back");
+            }
+            (since, told) = (None, false);
+        } else if !told && since.get_or_insert_with(Instant::now).elapsed() >= ELECTION_MAX {
+            warn!(reason = %Waiting::NoQuorum, "no shard runs");
+            told = true;
+        }
+    }
+}
+
 /// Tells the directory whom to keep connected: the members, once they are known. Until then what was promised holds.
 async fn name_members(
     raft: Handle,
@@ -409,11 +444,7 @@ async fn name_members(
 }
 
 /// Renews the certificate before it ends, and trusts a new authority once its files are there.
-async fn renew_leaf(
-    directory: PathBuf,
-    credentials: Arc<Credentials>,
-    stop: CancellationToken,
-) {
+async fn renew_leaf(directory: PathBuf, credentials: Arc<Credentials>, stop: CancellationToken) {
     renew(Renewal::new(directory), credentials, stop).await;
 }
 

@@ -13,11 +13,13 @@ mod identity;
 mod leave;
 mod member;
 mod presence;
+mod recover;
 mod signals;
 mod view;
 
 pub use error::NodeError;
 pub use facts::{FactsError, identify_time};
+pub use recover::{RecoverFailure, RecoveryReport, recover};
 pub use signals::shutdown_requested;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

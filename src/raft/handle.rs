@@ -1,6 +1,11 @@
 //! The one door in and the one door out.
 
-use std::{collections::BTreeMap, fmt, io, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+    sync::Arc,
+    time::Duration,
+};
 
 use openraft::{
     EmptyNode, Instant as _, Raft,
@@ -29,6 +34,7 @@ use super::{
     machine::Machine,
     members::Members,
     network::{ForwardError, Network, Server, serve},
+    recover::forgotten,
     standing::ask_on,
     types::{Proposal, Types},
 };
@@ -82,6 +88,8 @@ pub struct Handle {
     members: watch::Receiver<Members>,
     failure: watch::Receiver<Option<RaftFailure>>,
     pulse: Pulse,
+    /// Nodes that a recovery has forgotten, whether that is applied yet or not.
+    forgotten: Arc<BTreeSet<NodeId>>,
 }
 
 impl fmt::Debug for Handle {
@@ -104,6 +112,7 @@ impl Handle {
         let log = Log::new(store.clone(), &recovered, node, on_vote).map_err(io::Error::from)?;
         let machine = Machine::new(store.clone(), &recovered)?;
         let appended = log.appended();
+        let forgotten = Arc::new(forgotten(&recovered).map_err(io::Error::from)?);
         drop(recovered);
         let states = machine.states();
         let config = config().map_err(|error| StartError::Raft(error.to_string()))?;
@@ -124,6 +133,7 @@ impl Handle {
             members: members.subscribe(),
             failure: failure.subscribe(),
             pulse: store.pulse(),
+            forgotten,
             raft,
         };
         tokio::spawn(bound_log(handle.raft.clone(), appended, handle.failure.clone()));
@@ -330,6 +340,11 @@ impl Handle {
     #[must_use]
     pub fn removed(&self) -> watch::Receiver<Option<u64>> {
         self.network.removed()
+    }
+
+    /// Whether `node` was removed for good, and must not be listened to.
+    pub(super) fn is_gone(&self, node: NodeId) -> bool {
+        self.forgotten.contains(&node) || self.states.borrow().is_gone(node)
     }
 
     /// Waits until this node is known to have been removed. A peer that knows less than this node may not have heard of

@@ -21,6 +21,7 @@ mod log;
 mod machine;
 mod members;
 mod network;
+mod recover;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -31,3 +32,4 @@ pub use error::{FormError, ProposeError, StartError};
 pub use handle::{Acknowledged, Handle, OnVote, Options};
 pub use leadership::{Leadership, RaftFailure};
 pub use members::{ChangeError, Members};
+pub use recover::{RecoverError, Recovery};

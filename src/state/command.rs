@@ -129,6 +129,13 @@ pub enum Command {
         /// Its term.
         term: u64,
     },
+    /// The cluster has lost its quorum for good, and an operator goes on with one node. A new generation begins.
+    Recover {
+        /// The node that goes on.
+        node: NodeId,
+        /// All others. Their shards are orphans, and they never come back.
+        gone: Vec<NodeId>,
+    },
 }
 
 /// A stretch of a node's life: it ends with a loss, and with the next start.
@@ -280,6 +287,7 @@ impl Command {
             Self::RemoveNode { .. } => "remove_node",
             Self::HandOff(_) => "hand_off",
             Self::YieldLead { .. } => "yield_lead",
+            Self::Recover { .. } => "recover",
         }
     }
 }

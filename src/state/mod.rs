@@ -75,6 +75,12 @@ impl State {
         self.cluster
     }
 
+    /// How often the cluster was begun: once when it was formed, and with each recovery from lost quorum.
+    #[must_use]
+    pub const fn generation(&self) -> u32 {
+        self.generation
+    }
+
     /// What every node must agree on, once it has been fixed.
     #[must_use]
     pub const fn facts(&self) -> Option<Facts> {
@@ -188,6 +194,7 @@ impl State {
             Command::RemoveNode { node } => self.remove_node(node),
             Command::HandOff(moves) => self.hand_off(&moves),
             Command::YieldLead { node, term } => self.yield_lead(node, term),
+            Command::Recover { node, gone } => self.recover(node, &gone),
         }
     }
 

@@ -150,6 +150,24 @@ impl State {
         Outcome::Applied
     }
 
+    /// One node goes on. Every epoch from here on is above all before, those included that only the others knew of.
+    pub(super) fn recover(&mut self, survivor: NodeId, gone: &[NodeId]) -> Outcome {
+        self.generation += 1;
+        self.lead = None;
+        for shard in self.shards.values_mut().filter(|shard| !shard.is_owned_by(survivor)) {
+            shard.lose_owner();
+        }
+        let others: Vec<_> = self.nodes.keys().copied().filter(|id| *id != survivor).collect();
+        for id in others.iter().chain(gone).filter(|id| **id != survivor) {
+            if let Some(node) = self.nodes.remove(id) {
+                self.losses_before = self.losses_before.max(node.losses + 1);
+            }
+            self.note_gone(*id);
+            self.forget_hand_offs_to(*id);
+        }
+        Outcome::Applied
+    }
+
     fn note_gone(&mut self, id: NodeId) {
         self.gone.retain(|gone| *gone != id);
         self.gone.push(id);

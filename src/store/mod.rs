@@ -43,7 +43,7 @@ pub use farewell::{Farewell, say_farewell};
 pub use identity::Identity;
 pub use log::Barrier;
 pub use memory::Memory;
-pub use open::{Opened, Options, Repair, open};
+pub use open::{Opened, Options, Repair, is_begun, open};
 pub use promise::Promise;
 pub use pulse::Pulse;
 pub use quarantine::Tombstone;

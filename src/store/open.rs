@@ -20,7 +20,7 @@ use super::{
     directory::{self, SLED, refused},
     farewell,
     gate::{self, Verdict},
-    identity::{FORMAT, Found, IdentityFile},
+    identity::{self, FORMAT, Found, IdentityFile},
     log::{Barrier, DatabaseError, Log, Owner, Scan},
     promise,
     quarantine::{self, quarantine},
@@ -90,6 +90,12 @@ pub enum Repair {
     SnapshotDropped,
     /// The disk was full: the space held back for this was given up.
     BallastReleased,
+}
+
+/// Whether `path` is the data directory of a node: it is not made by looking.
+#[must_use]
+pub fn is_begun(path: &Path) -> bool {
+    path.join(identity::FILE).exists()
 }
 
 /// Opens the data directory at `path`, and makes it if it is not there. Blocks, some tens of milliseconds as a rule and

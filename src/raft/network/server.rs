@@ -57,7 +57,7 @@ pub(in super::super) fn serve(transport: &Transport, server: Server) {
         transport::answer(move |peer: Peer, request: Bytes| {
             let handle = handle.clone();
             async move {
-                if handle.states().borrow().is_gone(peer.node) {
+                if handle.is_gone(peer.node) {
                     return Err(Refused::NotAllowed);
                 }
                 propose(&handle, &request).await.map(|reply| wire::encode(&reply).into())
@@ -77,7 +77,7 @@ impl Server {
             debug!(%node, %error, "raft could not answer");
             Refused::Failed
         };
-        if self.handle.states().borrow().is_gone(node) {
+        if self.handle.is_gone(node) {
             return Ok(Reply::Gone);
         }
         match ask {
@@ -147,7 +147,7 @@ impl Server {
     async fn receive(&self, node: NodeId, stream: &mut Stream) -> Result<Vec<u8>, Refused> {
         let head = frame(node, stream).await?.ok_or(Refused::Failed)?;
         let head: SnapshotHead = wire::decode(&head).map_err(|error| malformed(node, &error))?;
-        if self.handle.states().borrow().is_gone(node) {
+        if self.handle.is_gone(node) {
             return Err(Refused::NotAllowed);
         }
         if head.vote.leader_id.voted_for != node {

@@ -106,5 +106,6 @@ fn one_of_each() -> Vec<Command> {
         Command::RemoveNode { node: NODE },
         Command::HandOff(vec![Move { shard, from: Some(epoch), to: OTHER }]),
         Command::YieldLead { node: NODE, term: 300 },
+        Command::Recover { node: NODE, gone: vec![OTHER, THIRD] },
     ]
 }

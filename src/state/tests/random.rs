@@ -130,6 +130,7 @@ fn aim(command: &mut Command, state: &State) {
         | Command::Unhalt
         | Command::Lead { .. }
         | Command::YieldLead { .. }
+        | Command::Recover { .. }
         | Command::DrainNode { .. }
         | Command::RemoveNode { .. } => {}
     }

@@ -1,6 +1,7 @@
 //! What operators do to a cluster of whole nodes, with the binary's own commands.
 
 mod leave;
+mod recover;
 mod remove;
 mod support;
 mod transfer;
