@@ -26,7 +26,9 @@ pub use bind::{BindError, bind, bind_free};
 pub use ready::{Condition, Readiness, readiness};
 pub use server::{Options, Server};
 pub use socket::{SOCKET_FILE, SocketPath};
-pub use view::{Halt, HealthBody, Node, NodeRow, Phase, Role, ShardRow, Unhalted, View};
+pub use view::{
+    Excess, Halt, HealthBody, Node, NodeRow, Phase, Role, ShardRow, Target, Unhalted, View,
+};
 
 use std::fmt;
 

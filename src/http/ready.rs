@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ShardStatus;
 
-use super::{Phase, ShardRow, View};
+use super::{Excess, Phase, ShardRow, View};
 
 /// The body of `/ready`: 200 where every condition holds, 503 otherwise.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -13,6 +13,9 @@ pub struct Readiness {
     pub ready: bool,
     /// Each condition, whether it holds, and what that says.
     pub conditions: Vec<Condition>,
+    /// What an operator should know and does not make the node unready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// One thing that must hold.
@@ -75,7 +78,19 @@ pub fn readiness(view: &View) -> Readiness {
         }),
         shards(view),
     ];
-    Readiness { ready: conditions.iter().all(|condition| condition.holds), conditions }
+    let ready = conditions.iter().all(|condition| condition.holds);
+    Readiness { ready, conditions, notes: notes(view) }
+}
+
+fn notes(view: &View) -> Vec<String> {
+    let Some(target) = &view.target else { return Vec::new() };
+    let note = |excess: &Excess| {
+        format!(
+            "{} runs {} shards, and SHARDS_PER_POD says {}: none may stay down; start more nodes",
+            excess.node, excess.shards, target.shards_per_node
+        )
+    };
+    target.over.iter().map(note).collect()
 }
 
 fn shards(view: &View) -> Condition {
@@ -152,7 +167,7 @@ fn condition(name: &str, holds: bool, detail: impl FnOnce() -> String) -> Condit
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Halt, view::tests::view};
+    use crate::http::{Halt, Target, view::tests::view};
     use crate::model::ShardId;
 
     fn failing(view: &View) -> Vec<String> {
@@ -169,6 +184,19 @@ mod tests {
     #[test]
     fn a_node_whose_shards_are_connected_is_ready() {
         assert_eq!(failing(&view(3)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn who_runs_more_shards_than_it_should_is_noted_and_ready_all_the_same() {
+        let mut view = view(3);
+        let over = vec![Excess { node: "apolo-0".to_owned(), shards: 3 }];
+        view.target = Some(Target { shards_per_node: 2, over });
+
+        let readiness = readiness(&view);
+
+        assert!(readiness.ready);
+        let [note] = &readiness.notes[..] else { panic!("{readiness:?}") };
+        assert!(note.starts_with("apolo-0 runs 3 shards, and SHARDS_PER_POD says 2"), "{note}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod member;
 mod presence;
 mod recover;
 mod signals;
+mod target;
 mod view;
 
 pub use error::NodeError;
@@ -337,6 +338,13 @@ impl Parts {
             metrics: self.metrics.clone(),
             started: Instant::now(),
             draining: draining.clone(),
+            shards_per_pod: self.config.shards_per_pod,
+        });
+        let target = self.config.shards_per_pod;
+        let over = target::watch(raft.clone(), member.me, target, stop.rest.clone());
+        let upkeep = upkeep(self.metrics, stop.rest.clone());
+        let upkeep = tokio::spawn(async {
+            let ((), ()) = tokio::join!(upkeep, over);
         });
         self.http.serve_socket(&self.config.data_dir).map_err(NodeError::Socket)?;
         Ok(Node {
@@ -346,7 +354,7 @@ impl Parts {
             agent: tokio::spawn(agent.run(stop.agent.clone())),
             control,
             discord: tokio::spawn(discord.watch(raft, stop.rest.clone())),
-            upkeep: tokio::spawn(upkeep(self.metrics, stop.rest.clone())),
+            upkeep,
             permits: tokio::spawn(permits.run(stop.rest.clone())),
             draining,
             wishes: doors.wishes,

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{changes, leave};
+use super::{changes, leave, target};
 use crate::agent::{Board, ShardNow};
 use crate::cluster::Waiting;
 use crate::control::Wishes;
@@ -38,6 +38,8 @@ pub(super) struct NodeView {
     pub(super) metrics: Option<Metrics>,
     pub(super) started: Instant,
     pub(super) draining: CancellationToken,
+    /// How many shards a node should run.
+    pub(super) shards_per_pod: Option<u32>,
 }
 
 impl fmt::Debug for NodeView {
@@ -174,6 +176,7 @@ impl Source for NodeView {
             draining: self.draining.is_cancelled(),
             halted: state.ledger().halted().map(halt),
             identifies: state.ledger().limits(),
+            target: self.shards_per_pod.map(|soft_target| target::target(&state, soft_target)),
             shards: self.rows(&state),
         }
     }
