@@ -22,6 +22,7 @@ mod shards;
 mod simulate;
 mod status;
 mod stock;
+mod tether;
 mod unhalt;
 mod version;
 
