@@ -368,7 +368,7 @@ impl Member {
     pub(super) async fn hand_leadership_over(&self) {
         let mut leadership = self.raft.leadership();
         for _ in 0..TRANSFERS_MAX {
-            if !self.raft.is_leader() {
+            if !self.raft.is_leader() || !self.raft.reaches_quorum() {
                 return;
             }
             let members = self.raft.members().borrow().clone();

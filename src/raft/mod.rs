@@ -21,6 +21,7 @@ mod log;
 mod machine;
 mod members;
 mod network;
+mod reach;
 mod recover;
 mod standing;
 #[cfg(test)]

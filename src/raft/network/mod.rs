@@ -3,7 +3,7 @@
 mod server;
 mod wire;
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeSet, future::Future, time::Duration};
 
 use openraft::{
     EmptyNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2,
@@ -62,6 +62,12 @@ impl Network {
 
     pub(super) const fn has_peers(&self) -> bool {
         self.transport.is_some()
+    }
+
+    /// The peers that a connection leads to.
+    pub(super) fn connected(&self) -> BTreeSet<NodeId> {
+        let peers = self.transport.iter().flat_map(Transport::connected);
+        peers.map(|peer| peer.node).collect()
     }
 
     pub(super) fn removed(&self) -> watch::Receiver<Option<u64>> {

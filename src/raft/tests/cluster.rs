@@ -274,6 +274,25 @@ async fn what_a_removed_node_has_the_leader_propose_is_refused() {
     assert!(!leader.states().borrow().nodes().contains_key(&NodeId(9)));
 }
 
+#[tokio::test]
+async fn whoever_stops_last_does_not_wait_for_a_quorum_that_is_gone() {
+    let mut cluster = Cluster::formed(3, 3).await;
+    let last = cluster.leader().await;
+    let applied = last.propose_at_the_end(start_named(9, 1)).await;
+    assert_eq!(applied, Ok(Outcome::Applied), "with a quorum nothing is given up");
+    let others: Vec<_> = cluster.running().map(Handle::id).filter(|id| *id != last.id()).collect();
+    for other in others {
+        cluster.kill(other).await;
+    }
+    until("they are missed", || !last.reaches_quorum()).await;
+
+    let began = tokio::time::Instant::now();
+    let outcome = last.propose_at_the_end(start_named(9, 2)).await;
+
+    assert!(outcome.is_err(), "{outcome:?}");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
 impl Cluster {
     fn memory(&self, id: NodeId) -> Memory {
         self.members.iter().find(|member| member.id == id).unwrap().memory.clone()

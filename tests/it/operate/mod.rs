@@ -3,5 +3,6 @@
 mod leave;
 mod recover;
 mod remove;
+mod stop;
 mod support;
 mod transfer;

@@ -122,6 +122,20 @@ impl Cluster {
         self.ended(nth).await.expect("it ends in good order");
     }
 
+    /// What SIGTERM for all at once does.
+    pub(crate) async fn stop_all(&mut self) -> Vec<(usize, Result<(), NodeError>)> {
+        for place in &self.places {
+            if let Some(running) = &place.running {
+                running.stop.cancel();
+            }
+        }
+        let mut ends = Vec::new();
+        for nth in self.running() {
+            ends.push((nth, self.ended(nth).await));
+        }
+        ends
+    }
+
     /// How it has ended, by itself.
     pub(crate) async fn ended(&mut self, nth: usize) -> Result<(), NodeError> {
         let running = self.places[nth].running.take().expect("it runs");
