@@ -5,13 +5,17 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{Failure, client::Client, configure::configure, output::say};
-use crate::config::ClientFlags;
+use crate::config::{ClientFlags, Config};
+use crate::node::has_left;
 
 /// How long the others may take to take the shards over, and the process to end.
 const WITHIN: Duration = Duration::from_secs(120);
 
 /// Between two looks at whether the node is still there.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// So many questions in a row are without an answer where the node has ended.
+const UNANSWERED_MAX: usize = 5;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -31,11 +35,22 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let client = Client::new(&configure(arguments.flags)?)?;
+    let config = configure(arguments.flags)?;
+    let client = Client::new(&config)?;
     say(client.change(&["leave"]).await?.done)?;
     let deadline = Instant::now() + WITHIN;
+    let mut unanswered = 0;
     loop {
-        let Ok(view) = client.view().await else { return say("it has left") };
+        let view = match client.view().await {
+            Ok(view) => view,
+            Err(_) if unanswered < UNANSWERED_MAX => {
+                unanswered += 1;
+                sleep(LOOK_EVERY).await;
+                continue;
+            }
+            Err(_) => return ended(&config),
+        };
+        unanswered = 0;
         let drained = view.nodes.iter().any(|node| node.id == view.node.id && node.drains);
         if Instant::now() >= deadline {
             let message = format!("{} is still there", view.node.name);
@@ -48,4 +63,18 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         sleep(LOOK_EVERY).await;
     }
+}
+
+/// Of a node on this machine its data directory tells how it has ended.
+fn ended(config: &Config) -> Result<(), Failure> {
+    if config.endpoint.is_some() {
+        return say("it has ended; `apolo status` on another node shows whether it is gone");
+    }
+    if has_left(&config.data_dir) {
+        return say("it has left");
+    }
+    Err(Failure::failed("the node has ended before it had left").help(
+        "It is a member still, and drained: start it again and run `apolo undrain`, or let it leave once more. If it \
+         never comes back, run `apolo remove` on another node.",
+    ))
 }

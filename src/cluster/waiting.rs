@@ -223,8 +223,8 @@ impl Display for Waiting {
                 )
             }
             Self::NoQuorum => f.write_str(
-                "it is a member, and fewer voters than a quorum reach each other; start the others, or, if they are \
-                 gone for good, see `apolo recover --help`",
+                "its cluster has no quorum: fewer voters than that reach each other, so no shard runs; start the \
+                 others, or, if they are gone for good, see `apolo recover --help`",
             ),
             Self::Forgotten { cluster } => write!(
                 f,

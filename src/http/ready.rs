@@ -45,7 +45,7 @@ const NO_QUORUM: &str = "fewer voters than a quorum reach each other, so no shar
 pub fn readiness(view: &View) -> Readiness {
     let conditions = vec![
         condition("member", view.waiting.is_none(), || match &view.waiting {
-            Some(waiting) => format!("no member of a cluster yet: {waiting}"),
+            Some(waiting) => format!("not begun yet: {waiting}"),
             None => "is a member of its cluster".to_owned(),
         }),
         condition("lease", view.lease, || {
@@ -60,6 +60,8 @@ pub fn readiness(view: &View) -> Readiness {
         }),
         condition("leader", view.leader.is_some(), || match &view.leader {
             Some(name) => format!("{name} leads"),
+            // What a node waits for that has not begun is said above: it may never have been a member.
+            None if view.waiting.is_some() => "no leader is known".to_owned(),
             None => format!("no leader is known: {NO_QUORUM}"),
         }),
         condition("store", view.store_failure.is_none() && view.stall().is_none(), || {
@@ -197,6 +199,19 @@ mod tests {
         assert!(readiness.ready);
         let [note] = &readiness.notes[..] else { panic!("{readiness:?}") };
         assert!(note.starts_with("apolo-0 runs 3 shards, and SHARDS_PER_POD says 2"), "{note}");
+    }
+
+    #[test]
+    fn only_a_member_is_told_of_a_quorum_that_is_lost() {
+        let mut empty = view(0);
+        (empty.waiting, empty.leader) = (Some("looking for peers".to_owned()), None);
+        let mut member = view(1);
+        member.leader = None;
+        let mut alone = view(1);
+        alone.lease = false;
+        let hints = |view| failing(view).iter().filter(|it| it.contains("apolo recover")).count();
+
+        assert_eq!([hints(&empty), hints(&member), hints(&alone)], [0, 1, 1]);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub use facts::{FactsError, identify_time};
 pub use recover::{RecoverFailure, RecoveryReport, recover};
 pub use signals::shutdown_requested;
 
+pub use crate::store::has_left;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{

@@ -49,6 +49,12 @@ pub fn say_farewell(directory: &Path, farewell: &Farewell) -> io::Result<()> {
     sync::replace(&directory.join(FILE), &[&encode(farewell)])
 }
 
+/// Whether the node of this directory has left. It is not opened for that.
+#[must_use]
+pub fn has_left(directory: &Path) -> bool {
+    directory.join(FILE).exists()
+}
+
 /// What was noted. A file that does not read says as much as one that does: the node has left.
 pub(super) fn load(directory: &Path) -> io::Result<Option<Farewell>> {
     let unreadable = || Farewell { cluster: None, node: None, at: UnixMillis(0) };
@@ -81,7 +87,9 @@ mod tests {
         let farewell = Farewell { cluster, node: Some(NodeId(300)), at: UnixMillis(9) };
         assert_eq!(load(directory.path()).unwrap(), None);
 
+        assert!(!has_left(directory.path()));
         say_farewell(directory.path(), &farewell).unwrap();
+        assert!(has_left(directory.path()));
         assert_eq!(load(directory.path()).unwrap(), Some(farewell));
 
         fs::write(directory.path().join(FILE), [9]).unwrap();

@@ -39,7 +39,7 @@ mod writer;
 
 pub use disk::Disk;
 pub use error::{Damage, OpenError, WriteError};
-pub use farewell::{Farewell, say_farewell};
+pub use farewell::{Farewell, has_left, say_farewell};
 pub use identity::Identity;
 pub use log::Barrier;
 pub use memory::Memory;

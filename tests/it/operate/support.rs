@@ -74,7 +74,7 @@ impl Cluster {
             let mut config = Config::default();
             config.name.clone_from(&name);
             config.data_dir = directory.path().join(&name);
-            config.http_addr = ([127, 0, 0, 1], 0).into();
+            config.http_addr = free_address();
             config.quic_addr = *address;
             config.peers.clone_from(&peers);
             config.expect = nodes;
