@@ -408,7 +408,9 @@ impl Agent {
                 return;
             }
             for chunk in reports.chunks(keeper::REPORTS_MAX) {
-                if let Err(error) = self.raft.propose(Command::Report(chunk.to_vec())).await {
+                if let Err(error) =
+                    self.raft.propose_at_the_end(Command::Report(chunk.to_vec())).await
+                {
                     warn!(%error, "the last checkpoint is not committed; Discord will repeat a little");
                     return;
                 }

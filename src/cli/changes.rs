@@ -1,4 +1,4 @@
-//! `apolo drain`, `undrain` and `move`.
+//! `apolo drain`, `undrain`, `move`, `transfer-leader` and `remove`.
 
 use crate::config::ClientFlags;
 
@@ -20,6 +20,49 @@ pub(super) struct MoveArguments {
     node: String,
     #[command(flatten)]
     flags: ClientFlags,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Any node may be asked; it has the leader do it. No shard moves and none reconnects: a leader that is about to be stopped
+needs no such command, since SIGTERM hands the leadership over too. Only voters lead (`apolo status` shows them).
+
+Examples:
+  apolo transfer-leader           to the voter that has caught up furthest
+  apolo transfer-leader node-2    to node-2")]
+pub(super) struct TransferArguments {
+    /// The name or the id of the node that is to lead [default: the voter that has caught up furthest]
+    node: Option<String>,
+    #[command(flatten)]
+    flags: ClientFlags,
+}
+
+pub(super) async fn transfer_leader(arguments: TransferArguments) -> Result<(), Failure> {
+    let mut path = vec!["transfer-leader"];
+    path.extend(arguments.node.as_deref());
+    change(arguments.flags, &path).await
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+For a node that never comes back: its machine or its disk is gone. A node that only restarts needs nothing, and one
+that comes back with an empty data directory under its old name replaces the old one by itself. A node that is there
+is not removed: `apolo leave` is for that. A removed node that comes back with its old data directory says so and
+ends; empty the directory, and it joins as a new one.
+
+Examples:
+  apolo status                       which nodes are lost
+  apolo remove node-3
+  apolo remove 00000000000000ab      by id, where two have one name")]
+pub(super) struct RemoveArguments {
+    /// The name or the id of the node that is dead
+    node: String,
+    #[command(flatten)]
+    flags: ClientFlags,
+}
+
+pub(super) async fn remove(arguments: RemoveArguments) -> Result<(), Failure> {
+    change(arguments.flags, &["remove", &arguments.node]).await
 }
 
 pub(super) async fn drain(arguments: NodeArguments) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ use super::{
     Failure,
     configure::{configure, warn},
     run::node,
+    tether,
 };
 use crate::config::NodeFlags;
 
@@ -16,6 +17,9 @@ pub(super) struct Arguments {
     /// Go through with a change of --total-shards or --intents, although it drops every session and spends identifies
     #[arg(long)]
     reshard: bool,
+    /// End as soon as this process does, which must be the parent: for `apolo dev`
+    #[arg(long, hide = true, value_name = "PID")]
+    end_with: Option<i32>,
     #[command(flatten)]
     flags: NodeFlags,
 }
@@ -33,7 +37,10 @@ data form a new one, once all of them see each other. A node that has lost its d
 const CA_DIR: &str = "/etc/apolo/ca";
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { peer, reshard, mut flags } = arguments;
+    let Arguments { peer, reshard, end_with, mut flags } = arguments;
+    if let Some(parent) = end_with {
+        tether::end_with(parent)?;
+    }
     if !peer.is_empty() {
         flags = flags.or("peers", peer.join(","));
     }

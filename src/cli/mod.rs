@@ -14,12 +14,15 @@ mod dev;
 mod distribution;
 mod failure;
 mod join;
+mod leave;
 mod output;
+mod recover;
 mod run;
 mod shards;
 mod simulate;
 mod status;
 mod stock;
+mod tether;
 mod unhalt;
 mod version;
 
@@ -64,6 +67,14 @@ enum Command {
     Undrain(changes::NodeArguments),
     /// Hand a shard to a node
     Move(changes::MoveArguments),
+    /// Hand the leadership to another node; no shard moves
+    TransferLeader(changes::TransferArguments),
+    /// Have a node leave the cluster for good, and end
+    Leave(leave::Arguments),
+    /// Forget a node that is dead for good
+    Remove(changes::RemoveArguments),
+    /// Go on with one node after the quorum is lost for good; offline, on its data directory
+    Recover(recover::Arguments),
     /// Let identifies go on after a fatal close code, once its cause is mended
     Unhalt(unhalt::Arguments),
     /// Make the authority that the nodes of a cluster prove themselves by
@@ -122,6 +133,10 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Drain(arguments) => wait_for(changes::drain(arguments)),
         Command::Undrain(arguments) => wait_for(changes::undrain(arguments)),
         Command::Move(arguments) => wait_for(changes::move_shard(arguments)),
+        Command::TransferLeader(arguments) => wait_for(changes::transfer_leader(arguments)),
+        Command::Leave(arguments) => wait_for(leave::run(arguments)),
+        Command::Remove(arguments) => wait_for(changes::remove(arguments)),
+        Command::Recover(arguments) => wait_for(recover::run(arguments)),
         Command::Unhalt(arguments) => wait_for(unhalt::run(arguments)),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -81,6 +81,9 @@ fn describe(view: &View, now: UnixMillis) -> String {
         let mark = if condition.holds { "ok " } else { "NO " };
         let _ = writeln!(text, "  {mark} {:<9} {}", condition.name, condition.detail);
     }
+    for note in readiness.notes {
+        let _ = writeln!(text, "warning: {note}");
+    }
     text
 }
 
@@ -108,7 +111,7 @@ fn nodes(nodes: &[NodeRow]) -> comfy_table::Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Node;
+    use crate::http::{Excess, Node, Target};
     use crate::model::SystemHealth;
     use crate::state::Limits;
 
@@ -135,6 +138,10 @@ mod tests {
                 remaining: 984,
                 resets_at: UnixMillis(7_200_000),
             }),
+            target: Some(Target {
+                shards_per_node: 8,
+                over: vec![Excess { node: "apolo-1".to_owned(), shards: 9 }],
+            }),
             ..View::default()
         };
 
@@ -147,11 +154,13 @@ identifies: 984 of 1,000 left today, 16 at a time, full again in 2h
 not ready
   ok  member    is a member of its cluster
   NO  lease     has no right to run shards
-  NO  leader    no leader is known: too few nodes reach each other
+  NO  leader    no leader is known: fewer voters than a quorum reach each other, so no shard runs; \
+start the others, or, if they are gone for good, see `apolo recover --help`
   ok  store     takes writes
   ok  draining  runs
   ok  halt      identifies are not halted
   ok  shards    0 here
+warning: apolo-1 runs 9 shards, and SHARDS_PER_POD says 8: none may stay down; start more nodes
 ";
         assert_eq!(text, expected);
     }

@@ -123,6 +123,8 @@ pub enum Waiting {
         /// Who has not, and what it says.
         missing: BTreeMap<String, String>,
     },
+    /// This node is a member, and too few voters reach each other to commit that it is here.
+    NoQuorum,
     /// This node has founded a cluster, and remembers nothing of it.
     Forgotten {
         /// The cluster.
@@ -220,6 +222,10 @@ impl Display for Waiting {
                     list(missing)
                 )
             }
+            Self::NoQuorum => f.write_str(
+                "its cluster has no quorum: fewer voters than that reach each other, so no shard runs; start the \
+                 others, or, if they are gone for good, see `apolo recover --help`",
+            ),
             Self::Forgotten { cluster } => write!(
                 f,
                 "cluster {cluster} has been formed by this node, whose data directory holds nothing of it: it was \

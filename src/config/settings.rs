@@ -201,7 +201,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "shards-per-pod",
         env: &["SHARDS_PER_POD"],
         placeholder: "COUNT",
-        help: "The most shards that one node should run [default: no bound]",
+        help: "How many shards one node should run; no shard stays down for it, but it shows where one runs more [default: no bound]",
         expected: "a number from 1 to 65536",
         default: None,
         scope: Scope::Node,

@@ -33,6 +33,14 @@ impl Membership {
         Self { raft, right, wanted, autopilot, changing: None, looked: None }
     }
 
+    /// Waits for the change that is under way, if one is.
+    pub(super) async fn settle(&mut self) {
+        if let Some(task) = self.changing.take() {
+            // It has told what came of it.
+            let _ = task.await;
+        }
+    }
+
     /// Looks whether a change is due, and begins it.
     pub(super) fn look(&mut self, proposer: &Proposer, state: &State) {
         if self.changing.as_ref().is_some_and(|task| !task.is_finished())

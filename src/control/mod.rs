@@ -17,10 +17,16 @@ mod membership;
 mod permits;
 mod proposer;
 mod remote;
+mod removal;
 mod reports;
+mod transfer;
+mod wish;
+mod wishes;
 
 pub use autopilot::VOTERS_MAX;
 pub use permits::PermitDesk;
+pub use wish::{Fulfilled, Wish, WishRefusal};
+pub use wishes::{WishError, Wishes};
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -45,6 +51,8 @@ use membership::Membership;
 use proposer::Proposer;
 use remote::RemotePermits;
 use reports::Reports;
+use wish::WishAnswer;
+use wishes::Asked;
 
 /// How long the leader waits before it looks again after a proposal failed.
 const RETRY: Duration = Duration::from_millis(100);
@@ -64,6 +72,7 @@ pub struct Control {
     desk: Desk,
     identifies: Identifies,
     inbox: mpsc::Receiver<Vec<ShardReport>>,
+    wishes: mpsc::Receiver<Asked>,
     reports: Reports,
     membership: Membership,
     hand_offs: HandOffs,
@@ -87,6 +96,8 @@ pub struct Doors {
     pub permits: PermitDesk,
     /// Where this node's shards report.
     pub reports: mpsc::Sender<Vec<ShardReport>>,
+    /// Where operators ask.
+    pub wishes: Wishes,
 }
 
 impl Control {
@@ -100,11 +111,13 @@ impl Control {
     ) -> (Self, Doors) {
         let (permits, asks) = PermitDesk::new();
         let (desk, inbox) = Desk::new(raft.clone(), right.clone());
+        let (wishes, asked) = Wishes::new(raft.clone(), transport.cloned());
         if let Some(transport) = transport {
             desk.serve(transport);
             RemotePermits::new(raft.clone(), permits.clone()).serve(transport);
+            wishes.serve(transport);
         }
-        let doors = Doors { permits, reports: desk.reports() };
+        let doors = Doors { permits, reports: desk.reports(), wishes };
         let control = Self {
             me: raft.id(),
             hand_offs: HandOffs::new(right.clock().now()),
@@ -114,6 +127,7 @@ impl Control {
             raft,
             right,
             inbox,
+            wishes: asked,
             reports: Reports::default(),
             nodes: BTreeMap::new(),
         };
@@ -154,6 +168,7 @@ impl Control {
                 changed = states.changed() => if changed.is_err() { return },
                 changed = leadership.changed() => if changed.is_err() { return },
                 Some(reports) = self.inbox.recv() => self.reports.add(reports),
+                Some(asked) = self.wishes.recv() => self.fulfil(asked, leads).await,
                 () = self.desk.back() => {}
                 news = self.identifies.news() => match news {
                     News::Asked(ask) => self.identifies.ask(ask, &states.borrow()),
@@ -199,6 +214,31 @@ impl Control {
         self.reports.commit(&proposer, state);
         self.membership.look(&proposer, state);
         self.identifies.act(&proposer, state).await
+    }
+
+    /// Does what an operator wishes, and nothing else meanwhile.
+    async fn fulfil(&mut self, Asked { wish, reply }: Asked, leads: Option<u64>) {
+        let Some(term) = leads
+            .filter(|term| self.desk.term().as_ref().is_some_and(|it| it.tenure.term() == *term))
+        else {
+            let _ = reply.send(WishAnswer::NotLeader { leader: None });
+            return;
+        };
+        let proposer = Proposer { raft: self.raft.clone(), term };
+        self.membership.settle().await;
+        let state = Arc::clone(&self.raft.states().borrow());
+        let done = match wish {
+            Wish::TransferLeader { to } => {
+                transfer::transfer(&self.desk, &proposer, &state, to).await
+            }
+            Wish::Remove(node) => removal::remove(&proposer, &state, node).await,
+            Wish::Leave { node, check } => removal::leave(&proposer, &state, node, check).await,
+        };
+        // Whoever asked may have given up.
+        let _ = reply.send(match done {
+            Ok(done) => WishAnswer::Done(done),
+            Err(refusal) => WishAnswer::Refused(refusal),
+        });
     }
 
     /// Gives nodes that have come, or come back, time for their first renewal; and ends the losing of those that are

@@ -26,7 +26,9 @@ pub use bind::{BindError, bind, bind_free};
 pub use ready::{Condition, Readiness, readiness};
 pub use server::{Options, Server};
 pub use socket::{SOCKET_FILE, SocketPath};
-pub use view::{Halt, HealthBody, Node, NodeRow, Phase, Role, ShardRow, Unhalted, View};
+pub use view::{
+    Excess, Halt, HealthBody, Node, NodeRow, Phase, Role, ShardRow, Target, Unhalted, View,
+};
 
 use std::fmt;
 
@@ -52,6 +54,18 @@ pub enum Change {
         /// The node's name or id.
         to: String,
     },
+    /// Another node is to lead.
+    TransferLeader {
+        /// The node's name or id; the one that has caught up furthest where there is none.
+        to: Option<String>,
+    },
+    /// A node is dead for good.
+    Remove {
+        /// The node's name or id.
+        node: String,
+    },
+    /// The node that is asked is to leave the cluster.
+    Leave,
 }
 
 /// What came of it.

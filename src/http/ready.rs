@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ShardStatus;
 
-use super::{Phase, ShardRow, View};
+use super::{Excess, Phase, ShardRow, View};
 
 /// The body of `/ready`: 200 where every condition holds, 503 otherwise.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -13,6 +13,9 @@ pub struct Readiness {
     pub ready: bool,
     /// Each condition, whether it holds, and what that says.
     pub conditions: Vec<Condition>,
+    /// What an operator should know and does not make the node unready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// One thing that must hold.
@@ -29,6 +32,10 @@ pub struct Condition {
 /// A list of shards is cut after this many; the table has them all.
 const SHARDS_NAMED_MAX: usize = 20;
 
+/// What to do where too few voters reach each other.
+const NO_QUORUM: &str = "fewer voters than a quorum reach each other, so no shard runs; start the others, or, \
+     if they are gone for good, see `apolo recover --help`";
+
 /// Judges a node: its leader, its store, its draining, the halt, and each of its own shards.
 ///
 /// A shard that was connected and is getting its connection back doesn't count against it: Discord asks every shard
@@ -38,16 +45,24 @@ const SHARDS_NAMED_MAX: usize = 20;
 pub fn readiness(view: &View) -> Readiness {
     let conditions = vec![
         condition("member", view.waiting.is_none(), || match &view.waiting {
-            Some(waiting) => format!("no member of a cluster yet: {waiting}"),
+            Some(waiting) => format!("not begun yet: {waiting}"),
             None => "is a member of its cluster".to_owned(),
         }),
         condition("lease", view.lease, || {
-            let words = if view.lease { "may run shards" } else { "has no right to run shards" };
-            words.to_owned()
+            match (view.lease, &view.leader) {
+                (true, _) => "may run shards".to_owned(),
+                (false, None) => "has no right to run shards".to_owned(),
+                // The last leader is known for as long as there is no other.
+                (false, Some(leader)) => format!(
+                    "has no right to run shards: {leader} does not renew its lease. If that lasts, {NO_QUORUM}"
+                ),
+            }
         }),
         condition("leader", view.leader.is_some(), || match &view.leader {
             Some(name) => format!("{name} leads"),
-            None => "no leader is known: too few nodes reach each other".to_owned(),
+            // What a node waits for that has not begun is said above: it may never have been a member.
+            None if view.waiting.is_some() => "no leader is known".to_owned(),
+            None => format!("no leader is known: {NO_QUORUM}"),
         }),
         condition("store", view.store_failure.is_none() && view.stall().is_none(), || {
             let fault = view.store_failure.clone().or_else(|| view.stall());
@@ -65,7 +80,19 @@ pub fn readiness(view: &View) -> Readiness {
         }),
         shards(view),
     ];
-    Readiness { ready: conditions.iter().all(|condition| condition.holds), conditions }
+    let ready = conditions.iter().all(|condition| condition.holds);
+    Readiness { ready, conditions, notes: notes(view) }
+}
+
+fn notes(view: &View) -> Vec<String> {
+    let Some(target) = &view.target else { return Vec::new() };
+    let note = |excess: &Excess| {
+        format!(
+            "{} runs {} shards, and SHARDS_PER_POD says {}: none may stay down; start more nodes",
+            excess.node, excess.shards, target.shards_per_node
+        )
+    };
+    target.over.iter().map(note).collect()
 }
 
 fn shards(view: &View) -> Condition {
@@ -142,7 +169,7 @@ fn condition(name: &str, holds: bool, detail: impl FnOnce() -> String) -> Condit
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Halt, view::tests::view};
+    use crate::http::{Halt, Target, view::tests::view};
     use crate::model::ShardId;
 
     fn failing(view: &View) -> Vec<String> {
@@ -159,6 +186,32 @@ mod tests {
     #[test]
     fn a_node_whose_shards_are_connected_is_ready() {
         assert_eq!(failing(&view(3)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn who_runs_more_shards_than_it_should_is_noted_and_ready_all_the_same() {
+        let mut view = view(3);
+        let over = vec![Excess { node: "apolo-0".to_owned(), shards: 3 }];
+        view.target = Some(Target { shards_per_node: 2, over });
+
+        let readiness = readiness(&view);
+
+        assert!(readiness.ready);
+        let [note] = &readiness.notes[..] else { panic!("{readiness:?}") };
+        assert!(note.starts_with("apolo-0 runs 3 shards, and SHARDS_PER_POD says 2"), "{note}");
+    }
+
+    #[test]
+    fn only_a_member_is_told_of_a_quorum_that_is_lost() {
+        let mut empty = view(0);
+        (empty.waiting, empty.leader) = (Some("looking for peers".to_owned()), None);
+        let mut member = view(1);
+        member.leader = None;
+        let mut alone = view(1);
+        alone.lease = false;
+        let hints = |view| failing(view).iter().filter(|it| it.contains("apolo recover")).count();
+
+        assert_eq!([hints(&empty), hints(&member), hints(&alone)], [0, 1, 1]);
     }
 
     #[test]

@@ -33,6 +33,9 @@ const INDEX: &str = "apolo
 /api/v1/shards        one row for each shard
 /api/v1/drain/NODE    POST: hand a node's shards to the others, and give it none; undrain takes it back
 /api/v1/move/SHARD/NODE  POST: hand a shard to a node
+/api/v1/transfer-leader[/NODE]  POST: hand the leadership to a node
+/api/v1/remove/NODE   POST: forget a node that is dead for good
+/api/v1/leave         POST: have this very node leave the cluster, and end
 /api/v1/unhalt        POST: let identifies go on after a fatal close code
 ";
 
@@ -60,6 +63,10 @@ pub(super) fn router(source: Arc<dyn Source>, token: Option<Token>) -> Router {
         .route("/api/v1/drain/{node}", post(drain))
         .route("/api/v1/undrain/{node}", post(undrain))
         .route("/api/v1/move/{shard}/{node}", post(move_shard))
+        .route("/api/v1/remove/{node}", post(remove))
+        .route("/api/v1/leave", post(leave))
+        .route("/api/v1/transfer-leader", post(transfer_leader))
+        .route("/api/v1/transfer-leader/{node}", post(transfer_leader_to))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such path; `/` lists them") })
         .method_not_allowed_fallback(|| async {
             problem(StatusCode::METHOD_NOT_ALLOWED, "no such method on this path")
@@ -127,6 +134,22 @@ async fn undrain(Path(node): Path<String>, asked: Asked) -> Response {
 
 async fn move_shard(Path((shard, to)): Path<(u32, String)>, asked: Asked) -> Response {
     change(Change::Move { shard: ShardId(shard), to }, asked).await
+}
+
+async fn remove(Path(node): Path<String>, asked: Asked) -> Response {
+    change(Change::Remove { node }, asked).await
+}
+
+async fn leave(asked: Asked) -> Response {
+    change(Change::Leave, asked).await
+}
+
+async fn transfer_leader(asked: Asked) -> Response {
+    change(Change::TransferLeader { to: None }, asked).await
+}
+
+async fn transfer_leader_to(Path(node): Path<String>, asked: Asked) -> Response {
+    change(Change::TransferLeader { to: Some(node) }, asked).await
 }
 
 async fn change(change: Change, (State(shared), Extension(way), headers): Asked) -> Response {

@@ -44,8 +44,31 @@ pub struct View {
     pub halted: Option<Halt>,
     /// What is left of the day's identifies, as far as known.
     pub identifies: Option<Limits>,
+    /// How many shards a node should run, where an operator has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
     /// Every shard, in order.
     pub shards: Vec<ShardRow>,
+}
+
+/// How many shards a node should run: no limit, since no shard stays down for it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// So many.
+    pub shards_per_node: u32,
+    /// The nodes that run more.
+    pub over: Vec<Excess>,
+}
+
+/// A node that runs more shards than it should.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Excess {
+    /// Its name.
+    pub node: String,
+    /// How many.
+    pub shards: usize,
 }
 
 impl View {
@@ -294,6 +317,7 @@ pub(super) mod tests {
             draining: false,
             halted: None,
             identifies: None,
+            target: None,
             shards: (0..shards).map(connected).collect(),
         }
     }

@@ -1,16 +1,24 @@
 //! What an operator asks of the cluster, as commands.
 
+use crate::control::{Fulfilled, Wish, WishError, Wishes};
 use crate::http::{Change, Changed};
 use crate::model::{NodeId, ShardId};
 use crate::raft::Handle;
 use crate::state::{Command, Move, Node, Outcome, Presence, State};
 
-/// Commits the change, or says why not.
-pub(super) async fn change(raft: &Handle, change: Change) -> Result<Changed, String> {
+/// Commits the change, or has the leader make it, or says why not.
+pub(super) async fn change(
+    raft: &Handle,
+    wishes: &Wishes,
+    change: Change,
+) -> Result<Changed, String> {
     let state = raft.states().borrow().as_ref().clone();
     let (command, done) = match change {
         Change::Drain { node, wanted } => drain(&state, &node, wanted)?,
         Change::Move { shard, to } => hand_off(&state, shard, &to)?,
+        Change::Remove { node } => return remove(raft, &state, wishes, &node).await,
+        Change::Leave => return Err("only the node itself leaves".to_owned()),
+        Change::TransferLeader { to } => return transfer_leader(&state, wishes, to).await,
     };
     match raft.propose(command).await {
         Ok(Outcome::Applied) => Ok(Changed { done }),
@@ -54,11 +62,68 @@ fn hand_off(state: &State, shard: ShardId, to: &str) -> Result<(Command, String)
     Ok((Command::HandOff(vec![Move { shard, from, to }]), done))
 }
 
+async fn transfer_leader(
+    state: &State,
+    wishes: &Wishes,
+    to: Option<String>,
+) -> Result<Changed, String> {
+    let to = to.map(|to| find(state, &to)).transpose()?;
+    let wish = Wish::TransferLeader { to: to.map(|(id, _)| id) };
+    match (wishes.ask(wish).await, to) {
+        (Ok(Fulfilled::Leads(leader)), _) => {
+            let name = name_of(state, leader);
+            Ok(Changed { done: format!("{name} leads; every shard stays where it is") })
+        }
+        (Ok(other), _) => Err(format!("the leader answered {other:?}; use one version of apolo")),
+        (Err(WishError::Refused(refusal)), Some((_, known))) => {
+            Err(format!("{} does not take the leadership: {refusal}", known.name))
+        }
+        (Err(error), _) => Err(error.to_string()),
+    }
+}
+
+async fn remove(
+    raft: &Handle,
+    state: &State,
+    wishes: &Wishes,
+    node: &str,
+) -> Result<Changed, String> {
+    // One that was lost before it had ever been started in full has an id and no name.
+    let nameless = raft.members().borrow().all().find(|member| member.to_string() == node);
+    let id = match (find_first(state, node, Presence::Lost), nameless) {
+        (Ok((id, _)), _) | (Err(_), Some(id)) => id,
+        (Err(unknown), None) => return Err(unknown),
+    };
+    let name = name_of(state, id);
+    match wishes.ask(Wish::Remove(id)).await {
+        Ok(_) => Ok(Changed {
+            done: format!(
+                "{name} is removed for good; if it comes back, it says that its data directory must be emptied"
+            ),
+        }),
+        Err(WishError::Refused(refusal)) => Err(format!("{name} is not removed: {refusal}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn name_of(state: &State, id: NodeId) -> String {
+    state.nodes().get(&id).map_or_else(|| id.to_string(), |node| node.name.clone())
+}
+
 /// The node of that name, or of that id. Of two with one name the living one is meant.
 fn find<'a>(state: &'a State, wanted: &str) -> Result<(NodeId, &'a Node), String> {
+    find_first(state, wanted, Presence::Present)
+}
+
+/// Of two with one name the one with this presence is meant.
+fn find_first<'a>(
+    state: &'a State,
+    wanted: &str,
+    presence: Presence,
+) -> Result<(NodeId, &'a Node), String> {
     let named = |(id, node): &(&NodeId, &Node)| node.name == wanted || id.to_string() == wanted;
     let found = state.nodes().iter().filter(named);
-    let found = found.max_by_key(|(_, node)| node.presence == Presence::Present);
+    let found = found.max_by_key(|(_, node)| node.presence == presence);
     found.map(|(id, node)| (*id, node)).ok_or_else(|| {
         let names: Vec<_> = state.nodes().values().map(|node| node.name.as_str()).collect();
         format!("there is no node {wanted:?}; there are {}", names.join(", "))

@@ -86,6 +86,11 @@ pub enum NodeError {
     /// What is in the data directory could not be put aside.
     #[error(transparent)]
     SetAside(OpenError),
+    /// It left, and could not note that.
+    #[error(
+        "this node has left its cluster, and its data directory could not be marked ({0}); delete it"
+    )]
+    Farewell(std::io::Error),
     /// A part of the node ended that should run for ever.
     #[error("{0} ended unexpectedly; this is a bug in apolo")]
     Ended(&'static str),

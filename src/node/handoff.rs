@@ -19,7 +19,7 @@ pub(super) async fn hand_off(raft: &Handle, me: NodeId, boot: BootEpoch) {
     if !others_take_shards(&states.borrow(), me) {
         return;
     }
-    if let Err(error) = raft.propose(Command::StopNode { node: me, boot }).await {
+    if let Err(error) = raft.propose_at_the_end(Command::StopNode { node: me, boot }).await {
         warn!(%error, "the cluster could not be told that this node stops");
         return;
     }
@@ -27,8 +27,13 @@ pub(super) async fn hand_off(raft: &Handle, me: NodeId, boot: BootEpoch) {
     info!(shards, "stopping: shards are handed off");
     let empty = states
         .wait_for(|state| state.owned_by(me).next().is_none() || !others_take_shards(state, me));
-    if timeout(WITHIN, empty).await.is_err() {
-        warn!("not every shard was handed off in time");
+    tokio::select! {
+        emptied = timeout(WITHIN, empty) => if emptied.is_err() {
+            warn!("not every shard was handed off in time");
+        },
+        () = raft.quorum_missed() => {
+            warn!("too few voters are left to hand shards off; whoever comes next resumes them");
+        }
     }
 }
 

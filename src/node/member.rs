@@ -11,7 +11,7 @@ use std::{
 use tokio::{
     sync::{oneshot, watch},
     task::{JoinHandle, spawn_blocking},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -20,7 +20,7 @@ use super::{NodeError, commit, identity::Trust};
 use crate::cluster::{Candidates, Directory, Outcome as Found, Seek, Standing, Waiting, directory};
 use crate::config::Config;
 use crate::lease::{Clock, Right, Timing};
-use crate::model::{BootEpoch, ClusterId, NodeId};
+use crate::model::{BootEpoch, ClusterId, NodeId, UnixMillis};
 use crate::raft::{self, Handle, Leadership, RaftFailure, Standings};
 use crate::state::{Command, Outcome};
 use crate::store::{self, Backend, OpenError, Opened, Promise, Write};
@@ -52,6 +52,8 @@ const PORT_EVERY: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) me: NodeId,
+    cluster: ClusterId,
+    data_dir: PathBuf,
     pub(super) boot: BootEpoch,
     pub(super) raft: Handle,
     pub(super) right: Right,
@@ -59,27 +61,8 @@ pub(super) struct Member {
     store: Weak<dyn Backend>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
-    pub(super) copy: OldCopy,
-}
-
-/// A leader's word that the data directory is an old copy, and whose directory it is.
-#[derive(Debug)]
-pub(super) struct OldCopy {
+    /// A leader's word that the data directory is an old copy.
     told: watch::Receiver<Option<String>>,
-    owner: store::Identity,
-    directory: PathBuf,
-}
-
-impl OldCopy {
-    /// Waits for that word.
-    pub(super) async fn told(&self) -> String {
-        let mut told = self.told.clone();
-        match told.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            // The transport is gone, and nobody will ever say it.
-            Err(_) => std::future::pending().await,
-        }
-    }
 }
 
 /// What is needed to become one.
@@ -285,19 +268,31 @@ impl Entry<'_> {
         let tasks = vec![
             keeping,
             tokio::spawn(name_members(raft.clone(), members, stop.clone())),
+            tokio::spawn(watch_quorum(right.clone(), stop.clone())),
             tokio::spawn(renew_leaf(trust.directory().to_owned(), credentials, stop.clone())),
         ];
         let store = Arc::downgrade(&store);
-        let mut owner = identity;
-        owner.cluster = Some(cluster);
-        let directory = self.config.data_dir.clone();
-        let copy = OldCopy { told: standings.told(), owner, directory };
-        let member = Member { me, boot, raft, right, transport, store, stop, tasks, copy };
+        let data_dir = self.config.data_dir.clone();
+        let told = standings.told();
+        let member = Member {
+            me,
+            cluster,
+            data_dir,
+            boot,
+            raft,
+            right,
+            transport,
+            store,
+            stop,
+            tasks,
+            told,
+        };
         let entered = member.take_place(self, cluster, founder && empty, promise, named);
         let entered = tokio::select! {
             entered = entered => entered,
             failure = member.raft.fatal() => Err(NodeError::Failed(failure)),
-            reason = member.copy.told() => Err(NodeError::OldCopy(reason)),
+            reason = member.old_copy() => Err(NodeError::OldCopy(reason)),
+            () = member.raft.is_removed() => Err(NodeError::Removed),
             () = self.stop.cancelled() => Err(NodeError::Stopped),
         };
         match entered {
@@ -333,7 +328,10 @@ impl Member {
             known = is_member => drop(known),
             () = self.ask_admission(others.collect()) => unreachable!("it asks until it is dropped"),
         }
-        self.commit_start(entry.config, cluster).await?;
+        tokio::select! {
+            started = self.commit_start(entry.config, cluster) => started?,
+            () = say_no_quorum(&entry.waiting) => unreachable!("it goes on"),
+        }
         let (node, boot) = (self.me, self.boot);
         info!(%cluster, %node, %boot, data_dir = %entry.config.data_dir.display(), "the node is a member");
         Ok(())
@@ -369,11 +367,21 @@ impl Member {
         }
     }
 
+    /// Waits for a leader's word that the data directory is an old copy.
+    pub(super) async fn old_copy(&self) -> String {
+        let mut told = self.told.clone();
+        if told.wait_for(Option::is_some).await.is_err() {
+            // The transport is gone, and nobody will ever say it.
+            return std::future::pending().await;
+        }
+        told.borrow().clone().unwrap_or_default()
+    }
+
     /// Puts the data directory aside, and says so.
     pub(super) async fn set_aside(self, reason: String) -> NodeError {
-        let (owner, directory) = (self.copy.owner.clone(), self.copy.directory.clone());
+        let (cluster, node, directory) = (self.cluster, self.me, self.data_dir.clone());
         self.leave().await;
-        match store::set_aside(&directory, &owner, reason.clone()) {
+        match store::set_aside(&directory, cluster, node, reason.clone()) {
             Ok(moved) => {
                 warn!(moved = %moved.display(), "the data directory was put aside");
                 NodeError::OldCopy(reason)
@@ -402,11 +410,18 @@ impl Member {
         }
     }
 
+    /// Notes that this node has left its cluster, so that its directory is not used again.
+    pub(super) fn say_farewell(&self) -> Result<(), NodeError> {
+        let (cluster, node, at) = (Some(self.cluster), Some(self.me), UnixMillis::now());
+        let farewell = store::Farewell { cluster, node, at };
+        store::say_farewell(&self.data_dir, &farewell).map_err(NodeError::Farewell)
+    }
+
     /// Hands the leadership to a voter that has all, if this node has it.
     pub(super) async fn hand_leadership_over(&self) {
         let mut leadership = self.raft.leadership();
         for _ in 0..TRANSFERS_MAX {
-            if !self.raft.is_leader() {
+            if !self.raft.is_leader() || !self.raft.reaches_quorum() {
                 return;
             }
             let members = self.raft.members().borrow().clone();
@@ -428,6 +443,37 @@ const TRANSFER_WITHIN: Duration = Duration::from_millis(300);
 
 /// So often. Then the others elect somebody by themselves.
 const TRANSFERS_MAX: usize = 3;
+
+/// So long may an election take before an operator is told that there is no quorum.
+const ELECTION_MAX: Duration = Duration::from_secs(5);
+
+/// Between two looks at whether this node may run shards.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Tells, while this node waits to begin, why nothing can be committed.
+async fn say_no_quorum(waiting: &watch::Sender<Option<Waiting>>) {
+    sleep(ELECTION_MAX).await;
+    waiting.send_replace(Some(Waiting::NoQuorum));
+    warn!(reason = %Waiting::NoQuorum, "not started yet");
+    std::future::pending().await
+}
+
+/// Tells in the log that this node has no right to run shards and gets none, and that it has again. openraft names the
+/// last leader for as long as there is no other, so that says nothing.
+async fn watch_quorum(right: Right, stop: CancellationToken) {
+    let (mut since, mut told) = (None, false);
+    while timeout(LOOK_EVERY, stop.cancelled()).await.is_err() {
+        if right.holds() {
+            if told {
+                info!("the quorum is back");
+            }
+            (since, told) = (None, false);
+        } else if !told && since.get_or_insert_with(Instant::now).elapsed() >= ELECTION_MAX {
+            warn!(reason = %Waiting::NoQuorum, "no shard runs");
+            told = true;
+        }
+    }
+}
 
 /// Tells the directory whom to keep connected: the members, once they are known. Until then what was promised holds.
 async fn name_members(

@@ -10,20 +10,26 @@ mod error;
 mod facts;
 mod handoff;
 mod identity;
+mod leave;
 mod member;
 mod presence;
+mod recover;
 mod signals;
+mod target;
 mod view;
 
 pub use error::NodeError;
 pub use facts::{FactsError, identify_time};
+pub use recover::{RecoverFailure, RecoveryReport, recover};
 pub use signals::shutdown_requested;
+
+pub use crate::store::has_left;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinHandle,
     time::{Instant, timeout},
 };
@@ -34,7 +40,7 @@ use crate::agent::{self, Agent, Board, ClusterPermits};
 use crate::bot::DynBot;
 use crate::cluster::{Candidates, Waiting};
 use crate::config::Config;
-use crate::control::{self, Control};
+use crate::control::{self, Control, Wishes};
 use crate::gateway::{self, Hosts, Intents, Profile, Rest, RestLimits};
 use crate::http;
 use crate::model::{NodeId, ShardId, ShardTotal, SystemHealth, Token};
@@ -85,6 +91,9 @@ pub struct Node {
     http_addr: SocketAddr,
     /// Shown: the node takes no part any more.
     draining: CancellationToken,
+    wishes: Wishes,
+    /// An operator wants this node to leave the cluster.
+    leave: Arc<Notify>,
     stop: Stops,
     agent: JoinHandle<()>,
     control: JoinHandle<()>,
@@ -176,45 +185,89 @@ impl Node {
         self.state().health()
     }
 
-    /// Runs until `stop` is cancelled, then stops in good order within 10 s.
+    /// Runs until `stop` is cancelled, then stops in good order within 10 s; or until the node has left the cluster, as
+    /// an operator asked.
     ///
     /// # Errors
     ///
     /// [`NodeError::Failed`] where the disk or Raft failed: nothing is delivered any more by then.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), NodeError> {
-        let mut removed = self.member.raft.removed();
-        let me = self.member.me;
-        let members = self.member.raft.members();
-        let failure = tokio::select! {
-            () = stop.cancelled() => None,
-            failure = self.member.raft.fatal() => Some(NodeError::Failed(failure)),
-            _ = &mut self.agent => Some(NodeError::Ended("the agent")),
-            _ = &mut self.control => Some(NodeError::Ended("the leader's loop")),
-            Ok(Some(error)) = &mut self.discord => Some(NodeError::Facts(error)),
-            reason = self.member.copy.told() => Some(NodeError::OldCopy(reason)),
-            Ok(_) = removed.wait_for(|at| {
-                // A peer that knows less than this node may not have heard of it yet.
-                let members = members.borrow();
-                at.is_some_and(|at| Some(at) > members.index() || !members.contains(me))
-            }) => Some(NodeError::Removed),
-        };
-        if let Some(failure) = failure {
-            // What can't be made durable must not be delivered.
-            self.member.right.end();
-            error!(error = %failure, "the node can't go on");
-            self.agent.abort();
-            if let NodeError::OldCopy(reason) = failure {
-                self.control.abort();
-                self.discord.abort();
-                self.upkeep.abort();
-                self.permits.abort();
-                self.http.stop().await;
-                return Err(self.member.set_aside(reason).await);
+        loop {
+            let event = self.next_event(&stop).await;
+            match event {
+                Event::Stop => {
+                    self.shutdown().await;
+                    return Ok(());
+                }
+                Event::Leave => {
+                    if self.leave(&stop).await {
+                        return self.depart().await;
+                    }
+                }
+                Event::Failed(failure) => {
+                    // What can't be made durable must not be delivered.
+                    self.member.right.end();
+                    error!(error = %failure, "the node can't go on");
+                    self.agent.abort();
+                    if let NodeError::OldCopy(reason) = failure {
+                        return Err(self.set_aside(reason).await);
+                    }
+                    return Err(failure);
+                }
             }
-            return Err(failure);
         }
-        self.shutdown().await;
-        Ok(())
+    }
+
+    async fn next_event(&mut self, stop: &CancellationToken) -> Event {
+        let failure = tokio::select! {
+            () = stop.cancelled() => return Event::Stop,
+            () = self.leave.notified() => return Event::Leave,
+            failure = self.member.raft.fatal() => NodeError::Failed(failure),
+            _ = &mut self.agent => NodeError::Ended("the agent"),
+            _ = &mut self.control => NodeError::Ended("the leader's loop"),
+            Ok(Some(error)) = &mut self.discord => NodeError::Facts(error),
+            () = self.member.raft.is_removed() => NodeError::Removed,
+            reason = self.member.old_copy() => NodeError::OldCopy(reason),
+        };
+        Event::Failed(failure)
+    }
+
+    /// Ends a node whose data directory is an old copy.
+    async fn set_aside(self, reason: String) -> NodeError {
+        for task in [self.control, self.upkeep, self.permits] {
+            task.abort();
+        }
+        self.discord.abort();
+        self.http.stop().await;
+        self.member.set_aside(reason).await
+    }
+
+    /// True once this node is no member any more.
+    async fn leave(&self, stop: &CancellationToken) -> bool {
+        let raft = &self.member.raft;
+        let left = tokio::select! {
+            left = leave::leave(raft, &self.wishes, self.member.me) => left,
+            () = stop.cancelled() => {
+                leave::stay(raft, self.member.me).await;
+                Err("the node was asked to stop meanwhile".to_owned())
+            }
+            failure = raft.fatal() => Err(failure.to_string()),
+        };
+        match left {
+            Ok(()) => true,
+            Err(reason) => {
+                error!(%reason, "the node did not leave the cluster");
+                false
+            }
+        }
+    }
+
+    /// Ends a node that is no member any more.
+    async fn depart(self) -> Result<(), NodeError> {
+        let noted = self.member.say_farewell();
+        self.end().await;
+        info!("left the cluster; empty the data directory to let the node join again as a new one");
+        noted
     }
 
     /// Stops in good order: shards are handed off to other nodes where there are any; otherwise handlers finish (8 s at
@@ -223,6 +276,12 @@ impl Node {
     pub async fn shutdown(self) {
         self.draining.cancel();
         handoff::hand_off(&self.member.raft, self.member.me, self.member.boot).await;
+        self.end().await;
+        info!("stopped");
+    }
+
+    async fn end(self) {
+        self.draining.cancel();
         self.stop.agent.cancel();
         if timeout(STOP_WITHIN, self.agent).await.is_err() {
             warn!("the shards did not stop in time");
@@ -233,8 +292,14 @@ impl Node {
         self.member.hand_leadership_over().await;
         self.http.stop().await;
         self.member.leave().await;
-        info!("stopped");
     }
+}
+
+/// Why a node does not just go on.
+enum Event {
+    Stop,
+    Leave,
+    Failed(NodeError),
 }
 
 /// What a node that has become a member is made of.
@@ -277,15 +342,25 @@ impl Parts {
         let agent = self.agent(&member, gateway, permits.clone(), doors.reports);
         let draining = CancellationToken::new();
         let board = agent.board();
+        let leave = Arc::new(Notify::new());
         self.front.open(NodeView {
             me: member.me,
             name: self.config.name.clone(),
             raft: raft.clone(),
             right: member.right.clone(),
+            wishes: doors.wishes.clone(),
+            leave: Arc::clone(&leave),
             board: board.clone(),
             metrics: self.metrics.clone(),
             started: Instant::now(),
             draining: draining.clone(),
+            shards_per_pod: self.config.shards_per_pod,
+        });
+        let target = self.config.shards_per_pod;
+        let over = target::watch(raft.clone(), member.me, target, stop.rest.clone());
+        let upkeep = upkeep(self.metrics, stop.rest.clone());
+        let upkeep = tokio::spawn(async {
+            let ((), ()) = tokio::join!(upkeep, over);
         });
         self.http.serve_socket(&self.config.data_dir).map_err(NodeError::Socket)?;
         Ok(Node {
@@ -295,9 +370,11 @@ impl Parts {
             agent: tokio::spawn(agent.run(stop.agent.clone())),
             control,
             discord: tokio::spawn(discord.watch(raft, stop.rest.clone())),
-            upkeep: tokio::spawn(upkeep(self.metrics, stop.rest.clone())),
+            upkeep,
             permits: tokio::spawn(permits.run(stop.rest.clone())),
             draining,
+            wishes: doors.wishes,
+            leave,
             stop,
             member,
         })

@@ -7,12 +7,16 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt as _};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::changes;
+use super::{changes, leave, target};
 use crate::agent::{Board, ShardNow};
 use crate::cluster::Waiting;
+use crate::control::Wishes;
 use crate::gateway;
 use crate::http::{self, Change, Changed, Halt, NodeRow, Role, ShardRow, Source, Unhalted, View};
 use crate::lease::Right;
@@ -26,11 +30,16 @@ pub(super) struct NodeView {
     pub(super) me: NodeId,
     pub(super) name: String,
     pub(super) raft: Handle,
+    pub(super) wishes: Wishes,
+    /// Told when this node is to leave.
+    pub(super) leave: Arc<Notify>,
     pub(super) right: Right,
     pub(super) board: Board,
     pub(super) metrics: Option<Metrics>,
     pub(super) started: Instant,
     pub(super) draining: CancellationToken,
+    /// How many shards a node should run.
+    pub(super) shards_per_pod: Option<u32>,
 }
 
 impl fmt::Debug for NodeView {
@@ -168,6 +177,7 @@ impl Source for NodeView {
             draining: self.draining.is_cancelled(),
             halted: state.ledger().halted().map(halt),
             identifies: state.ledger().limits(),
+            target: self.shards_per_pod.map(|soft_target| target::target(&state, soft_target)),
             shards: self.rows(&state),
         }
     }
@@ -177,7 +187,17 @@ impl Source for NodeView {
     }
 
     fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, String>> {
-        changes::change(&self.raft, change).boxed()
+        if change != Change::Leave {
+            return changes::change(&self.raft, &self.wishes, change).boxed();
+        }
+        async move {
+            let may = leave::check(&self.state(), &self.wishes, self.me, &self.name).await;
+            if may.is_ok() {
+                self.leave.notify_one();
+            }
+            may
+        }
+        .boxed()
     }
 
     fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {

@@ -1,6 +1,11 @@
 //! The one door in and the one door out.
 
-use std::{collections::BTreeMap, fmt, io, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+    sync::Arc,
+    time::Duration,
+};
 
 use openraft::{
     EmptyNode, Instant as _, Raft,
@@ -28,7 +33,9 @@ use super::{
     log::Log,
     machine::Machine,
     members::Members,
+    membership::ask_on,
     network::{ForwardError, Network, Server, serve},
+    recover::forgotten,
     standing::Standings,
     types::{Proposal, Types},
 };
@@ -84,6 +91,8 @@ pub struct Handle {
     members: watch::Receiver<Members>,
     failure: watch::Receiver<Option<RaftFailure>>,
     pulse: Pulse,
+    /// Nodes that a recovery has forgotten, whether that is applied yet or not.
+    forgotten: Arc<BTreeSet<NodeId>>,
 }
 
 impl fmt::Debug for Handle {
@@ -106,6 +115,7 @@ impl Handle {
         let log = Log::new(store.clone(), &recovered, node, on_vote).map_err(io::Error::from)?;
         let machine = Machine::new(store.clone(), &recovered)?;
         let (appended, reading) = (log.appended(), log.reading());
+        let forgotten = Arc::new(forgotten(&recovered).map_err(io::Error::from)?);
         drop(recovered);
         let states = machine.states();
         let config = config().map_err(|error| StartError::Raft(error.to_string()))?;
@@ -129,12 +139,16 @@ impl Handle {
             members: members.subscribe(),
             failure: failure.subscribe(),
             pulse: store.pulse(),
+            forgotten,
             raft,
         };
         tokio::spawn(bound_log(handle.raft.clone(), appended, handle.failure.clone()));
         // It ends with Raft's core, whose metrics it watches.
         let metrics = handle.raft.metrics();
         tokio::spawn(observe(metrics, store.failure(), leadership, members, failure));
+        if transport.is_some() {
+            tokio::spawn(ask_on(handle.clone()));
+        }
         handle.take_part(transport, has_voted).await?;
         Ok(handle)
     }
@@ -332,6 +346,25 @@ impl Handle {
     #[must_use]
     pub fn removed(&self) -> watch::Receiver<Option<u64>> {
         self.network.removed()
+    }
+
+    /// Whether `node` was removed for good, and must not be listened to.
+    pub(super) fn is_gone(&self, node: NodeId) -> bool {
+        self.forgotten.contains(&node) || self.states.borrow().is_gone(node)
+    }
+
+    /// Waits until this node is known to have been removed. A peer that knows less than this node may not have heard of
+    /// it yet, and counts for nothing.
+    pub async fn is_removed(&self) {
+        let mut removed = self.removed();
+        let members = self.members();
+        let gone = removed.wait_for(|at| {
+            let members = members.borrow();
+            at.is_some_and(|at| Some(at) > members.index() || !members.contains(self.node))
+        });
+        if gone.await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     pub(super) const fn network(&self) -> &Network {

@@ -20,7 +20,10 @@ mod leadership;
 mod log;
 mod machine;
 mod members;
+mod membership;
 mod network;
+mod reach;
+mod recover;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -31,4 +34,5 @@ pub use error::{FormError, ProposeError, StartError};
 pub use handle::{Acknowledged, Handle, OnVote, Options};
 pub use leadership::{Leadership, RaftFailure};
 pub use members::{ChangeError, Members};
+pub use recover::{RecoverError, Recovery};
 pub use standing::Standings;

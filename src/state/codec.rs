@@ -8,8 +8,11 @@ use thiserror::Error;
 
 use super::{Command, State};
 
-/// The version that is written.
+/// The version of commands that is written.
 const VERSION: u8 = 1;
+
+/// The version of states that is written. Version 1 ends before the nodes that are gone.
+const STATE_VERSION: u8 = 2;
 
 /// Bytes that are no command or state.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -18,9 +21,7 @@ pub enum CodecError {
     #[error("decode: no bytes")]
     Empty,
     /// Written by a newer apolo.
-    #[error(
-        "decode: format version {0} is newer than {VERSION}, which this apolo reads; update apolo"
-    )]
+    #[error("decode: format version {0} is newer than what this apolo reads; update apolo")]
     Newer(u8),
     /// Not what the version says.
     #[error("decode: {0}")]
@@ -33,7 +34,7 @@ pub enum CodecError {
 /// A command as bytes.
 #[must_use]
 pub fn encode_command(command: &Command) -> Vec<u8> {
-    encode(command)
+    encode(VERSION, command)
 }
 
 /// The command that `bytes` hold.
@@ -42,13 +43,16 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
 ///
 /// [`CodecError`] where they hold none, or more than one.
 pub fn decode_command(bytes: &[u8]) -> Result<Command, CodecError> {
-    decode(bytes)
+    match bytes.split_first().ok_or(CodecError::Empty)? {
+        (&VERSION, rest) => decode(rest),
+        (newer, _) => Err(CodecError::Newer(*newer)),
+    }
 }
 
 /// A state as bytes.
 #[must_use]
 pub fn encode_state(state: &State) -> Vec<u8> {
-    encode(state)
+    encode(STATE_VERSION, state)
 }
 
 /// The state that `bytes` hold.
@@ -57,19 +61,20 @@ pub fn encode_state(state: &State) -> Vec<u8> {
 ///
 /// [`CodecError`] where they hold none, or more than one.
 pub fn decode_state(bytes: &[u8]) -> Result<State, CodecError> {
-    decode(bytes)
+    match bytes.split_first().ok_or(CodecError::Empty)? {
+        (&STATE_VERSION, rest) => decode(rest),
+        // As many nodes are gone as a byte 0 says.
+        (1, rest) => decode(&[rest, &[0]].concat()),
+        (newer, _) => Err(CodecError::Newer(*newer)),
+    }
 }
 
-fn encode(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_extend(value, vec![VERSION])
+fn encode(version: u8, value: &impl Serialize) -> Vec<u8> {
+    postcard::to_extend(value, vec![version])
         .expect("a Vec takes any length, and our types serialize")
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    let (version, rest) = bytes.split_first().ok_or(CodecError::Empty)?;
-    if *version != VERSION {
-        return Err(CodecError::Newer(*version));
-    }
-    let (value, trailing) = postcard::take_from_bytes(rest)?;
+    let (value, trailing) = postcard::take_from_bytes(bytes)?;
     if trailing.is_empty() { Ok(value) } else { Err(CodecError::Trailing(trailing.len())) }
 }

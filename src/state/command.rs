@@ -121,6 +121,21 @@ pub enum Command {
     },
     /// Healthy shards are to change hands: each owner stops its own and releases it.
     HandOff(Vec<Move>),
+    /// A leader is about to hand the leadership over. Its right to run shards lasts as long as it would have, so its
+    /// successor waits for it as for everyone.
+    YieldLead {
+        /// The leader.
+        node: NodeId,
+        /// Its term.
+        term: u64,
+    },
+    /// The cluster has lost its quorum for good, and an operator goes on with one node. A new generation begins.
+    Recover {
+        /// The node that goes on.
+        node: NodeId,
+        /// All others. Their shards are orphans, and they never come back.
+        gone: Vec<NodeId>,
+    },
 }
 
 /// A stretch of a node's life: it ends with a loss, and with the next start.
@@ -271,6 +286,8 @@ impl Command {
             Self::StopNode { .. } => "stop_node",
             Self::RemoveNode { .. } => "remove_node",
             Self::HandOff(_) => "hand_off",
+            Self::YieldLead { .. } => "yield_lead",
+            Self::Recover { .. } => "recover",
         }
     }
 }

@@ -49,7 +49,13 @@ pub struct State {
     ledger: Ledger,
     lead: Option<Lead>,
     applied: LogIndex,
+    /// Nodes that were removed, the latest last: at most [`GONE_MAX`]. Not part of version 1.
+    gone: Vec<NodeId>,
 }
+
+/// Removed nodes that are remembered. An id is never used again, so one that is forgotten has been dead for as long as
+/// it takes to lose a thousand others.
+const GONE_MAX: usize = 1_024;
 
 /// The last leader that began to lead.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -67,6 +73,12 @@ impl State {
     #[must_use]
     pub const fn cluster(&self) -> Option<ClusterId> {
         self.cluster
+    }
+
+    /// How often the cluster was begun: once when it was formed, and with each recovery from lost quorum.
+    #[must_use]
+    pub const fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// What every node must agree on, once it has been fixed.
@@ -99,10 +111,16 @@ impl State {
         &self.ledger
     }
 
-    /// The last leader that began to lead.
+    /// The last leader that began to lead, unless it has said since that it hands over.
     #[must_use]
     pub const fn lead(&self) -> Option<Lead> {
         self.lead
+    }
+
+    /// Whether the node was removed: it must not come back under this id.
+    #[must_use]
+    pub fn is_gone(&self, node: NodeId) -> bool {
+        self.gone.contains(&node)
     }
 
     /// The last entry that is part of this state.
@@ -175,6 +193,8 @@ impl State {
             Command::StopNode { node, boot } => self.stop_node(node, boot),
             Command::RemoveNode { node } => self.remove_node(node),
             Command::HandOff(moves) => self.hand_off(&moves),
+            Command::YieldLead { node, term } => self.yield_lead(node, term),
+            Command::Recover { node, gone } => self.recover(node, &gone),
         }
     }
 

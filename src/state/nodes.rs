@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Assignment, Lead, Loss, Move, Node, Outcome, Presence, Refusal, Shard, ShardReport, State,
+    Assignment, GONE_MAX, Lead, Loss, Move, Node, Outcome, Presence, Refusal, Shard, ShardReport,
+    State,
 };
 use crate::model::{BootEpoch, Epoch, LogIndex, NodeId};
 
@@ -16,6 +17,16 @@ impl State {
         let before = self.lead.map(|known| known.node);
         self.lead = Some(Lead { node, term, before });
         Outcome::Applied
+    }
+
+    /// The next leader finds no predecessor, and takes nobody's shards before a whole lease is over: one that hands over
+    /// has not waited for its own right to end.
+    pub(super) fn yield_lead(&mut self, node: NodeId, term: u64) -> Outcome {
+        if self.lead.take_if(|lead| (lead.node, lead.term) == (node, term)).is_some() {
+            Outcome::Applied
+        } else {
+            Outcome::Stale
+        }
     }
 
     /// A start gives the node's shards a new epoch: what its last process said and is still on its way counts no more.
@@ -125,6 +136,7 @@ impl State {
     /// Forgets a node. While it owns a shard it may be running it.
     pub(super) fn remove_node(&mut self, id: NodeId) -> Outcome {
         let Some(node) = self.nodes.get(&id) else {
+            self.note_gone(id);
             return Outcome::Applied;
         };
         let shards = self.owned_by(id).count();
@@ -133,8 +145,34 @@ impl State {
         }
         self.losses_before = self.losses_before.max(node.losses + 1);
         self.nodes.remove(&id);
+        self.note_gone(id);
         self.forget_hand_offs_to(id);
         Outcome::Applied
+    }
+
+    /// One node goes on. Every epoch from here on is above all before, those included that only the others knew of.
+    pub(super) fn recover(&mut self, survivor: NodeId, gone: &[NodeId]) -> Outcome {
+        self.generation += 1;
+        self.lead = None;
+        for shard in self.shards.values_mut().filter(|shard| !shard.is_owned_by(survivor)) {
+            shard.lose_owner();
+        }
+        let others: Vec<_> = self.nodes.keys().copied().filter(|id| *id != survivor).collect();
+        for id in others.iter().chain(gone).filter(|id| **id != survivor) {
+            if let Some(node) = self.nodes.remove(id) {
+                self.losses_before = self.losses_before.max(node.losses + 1);
+            }
+            self.note_gone(*id);
+            self.forget_hand_offs_to(*id);
+        }
+        Outcome::Applied
+    }
+
+    fn note_gone(&mut self, id: NodeId) {
+        self.gone.retain(|gone| *gone != id);
+        self.gone.push(id);
+        let beyond = self.gone.len().saturating_sub(GONE_MAX);
+        self.gone.drain(..beyond);
     }
 
     fn forget_hand_offs_to(&mut self, node: NodeId) {

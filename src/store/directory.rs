@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use super::{OpenError, ballast, identity, promise, quarantine, snapshot, sync::FILE_MODE};
+use super::{
+    OpenError, ballast, farewell, identity, promise, quarantine, snapshot, sync::FILE_MODE,
+};
 
 /// Where sled lives.
 pub(super) const SLED: &str = "sled";
@@ -67,8 +69,9 @@ fn stranger(path: &Path) -> io::Result<Option<String>> {
 
 fn is_ours(name: &str) -> bool {
     OTHERS.contains(&name)
-        || [ballast::FILE, snapshot::FILE, promise::FILE].contains(&name)
-        || ["snapshot.new", "promise.new", "identity.new", "tombstone.new"].contains(&name)
+        || [ballast::FILE, snapshot::FILE, promise::FILE, farewell::FILE].contains(&name)
+        || ["snapshot.new", "promise.new", "identity.new", "tombstone.new", "left.new"]
+            .contains(&name)
         || name.starts_with(quarantine::PREFIX)
 }
 

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::model::ClusterId;
 
-use super::{Position, Tombstone};
+use super::{Farewell, Position, Tombstone};
 
 /// Why a data directory was not opened. Nothing in it was lost by trying.
 #[derive(Debug, Error)]
@@ -105,6 +105,17 @@ pub enum OpenError {
         /// Whose it should be.
         wanted: ClusterId,
     },
+    /// Its node has left its cluster.
+    #[error(
+        "data directory {path} is that of a node that left: {farewell}. To let it join again as a new node, delete what \
+         is in {path}, or choose another --data-dir"
+    )]
+    Left {
+        /// The directory.
+        path: PathBuf,
+        /// Who left.
+        farewell: Farewell,
+    },
     /// The database gave no answer.
     #[error(
         "data directory {path}: the database did not open within {waited:?}; the disk is stalled or the files are damaged. \
@@ -142,6 +153,7 @@ impl OpenError {
             | Self::Exposed { .. }
             | Self::NewerFormat { .. }
             | Self::OtherCluster { .. }
+            | Self::Left { .. }
             | Self::Stalled { .. }
             | Self::Io { .. } => None,
         }

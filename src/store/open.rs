@@ -18,8 +18,9 @@ use crate::model::{ClusterId, NodeId, UnixMillis, panic_text};
 use super::{
     Damage, Disk, Identity, OpenError, Promise, Recovered, Snapshot, Tombstone, ballast,
     directory::{self, SLED, refused},
+    farewell,
     gate::{self, Verdict},
-    identity::{FORMAT, Found, IdentityFile},
+    identity::{self, FORMAT, Found, IdentityFile},
     log::{Barrier, DatabaseError, Log, Owner, Scan},
     promise,
     quarantine::{self, quarantine},
@@ -91,6 +92,12 @@ pub enum Repair {
     BallastReleased,
 }
 
+/// Whether `path` is the data directory of a node: it is not made by looking.
+#[must_use]
+pub fn is_begun(path: &Path) -> bool {
+    path.join(identity::FILE).exists()
+}
+
 /// Opens the data directory at `path`, and makes it if it is not there. Blocks, some tens of milliseconds as a rule and
 /// little more than [`Options::open_within`] at most.
 ///
@@ -99,6 +106,10 @@ pub enum Repair {
 /// [`OpenError`]; each says what to do about it. A damaged directory is put aside, as [`OpenError::Quarantined`] tells.
 pub fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> {
     let lock = directory::enter(path)?;
+    let left = farewell::load(path).map_err(|source| refused(path, "read the farewell", source))?;
+    if let Some(farewell) = left {
+        return Err(OpenError::Left { path: path.to_owned(), farewell });
+    }
     let mut repairs = Vec::new();
     let (mut file, mut identity) = identify(path, options, &mut repairs)?;
     if let (Some(found), Some(wanted)) = (identity.cluster, options.join)
@@ -409,9 +420,14 @@ fn promised_cluster(path: &Path) -> Option<ClusterId> {
 /// # Errors
 ///
 /// [`OpenError`], where somebody has it open, or it can't be moved.
-pub fn set_aside(path: &Path, identity: &Identity, reason: String) -> Result<PathBuf, OpenError> {
+pub fn set_aside(
+    path: &Path,
+    cluster: ClusterId,
+    node: NodeId,
+    reason: String,
+) -> Result<PathBuf, OpenError> {
     let _lock = directory::enter(path)?;
-    let (cluster, node) = (identity.cluster, Some(identity.node));
+    let (cluster, node) = (Some(cluster), Some(node));
     let tombstone = Tombstone { cluster, node, at: UnixMillis::now(), damage: reason };
     quarantine(path, &tombstone).map_err(|source| refused(path, "put its content aside", source))
 }

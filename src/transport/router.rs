@@ -82,6 +82,13 @@ impl Router {
         self.handlers[protocol as usize - 1].store(Some(Arc::new(handler)));
     }
 
+    /// Lets go of all of them. A handler may hold the transport that holds this, and with it the port.
+    pub(super) fn clear(&self) {
+        for handler in &self.handlers {
+            handler.store(None);
+        }
+    }
+
     fn handler(&self, protocol: Protocol) -> Option<Arc<Box<dyn Handler>>> {
         self.handlers[protocol as usize - 1].load_full()
     }

@@ -209,6 +209,7 @@ impl Transport {
         if closed.await.is_err() {
             tracing::warn!("the transport's tasks did not end in time");
         }
+        self.shared.router.clear();
         let mut peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
         for slot in std::mem::take(&mut *peers).into_values() {
             slot.clear();

@@ -61,6 +61,7 @@ impl Source for Fake {
             draining: false,
             halted: Some(halt()),
             identifies: None,
+            target: None,
             shards: vec![connected, halted],
         }
     }

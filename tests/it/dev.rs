@@ -32,9 +32,15 @@ fn pids(said: &str) -> Vec<Pid> {
     said.lines().filter_map(number).filter_map(Pid::from_raw).collect()
 }
 
+/// Whoever adopts a process may be slow to bury it.
+fn runs(pid: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+    test_kill_process(pid).is_ok() && !status.is_ok_and(|text| text.contains("State:\tZ"))
+}
+
 fn all_end(pids: &[Pid]) {
     let deadline = Instant::now() + END_WITHIN;
-    while pids.iter().any(|pid| test_kill_process(*pid).is_ok()) {
+    while pids.iter().any(|pid| runs(*pid)) {
         assert!(Instant::now() < deadline, "{pids:?} outlive dev");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -95,6 +101,36 @@ fn whoever_asks_twice_is_obeyed_at_once_and_no_process_stays_behind() {
     }
 
     all_end(&started);
+}
+
+#[test]
+fn the_nodes_end_with_a_dev_that_is_killed() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("said");
+    let mut child = dev(&["--nodes", "2", "--shards", "1", "--guilds", "1"])
+        .stdout(std::fs::File::create(&path).expect("a file"))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the binary was built for this test");
+    let started = wait_for_pids(&path, 2);
+
+    child.kill().expect("it runs");
+    child.wait().expect("it was started here");
+
+    all_end(&started);
+}
+
+#[test]
+fn a_node_whose_dev_has_ended_already_does_not_start() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut node = Command::new(env!("CARGO_BIN_EXE_apolo"));
+    // Nobody's parent but the kernel's first process's.
+    node.args(["join", "--end-with=1", "--data-dir"]).arg(dir.path()).env_clear();
+
+    let output = node.output().expect("the binary was built for this test");
+
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("it has ended"), "{}", stderr(&output));
 }
 
 fn wait_for_pids(path: &Path, count: usize) -> Vec<Pid> {

@@ -8,6 +8,7 @@ mod gateway;
 mod intents;
 mod model;
 mod node;
+mod operate;
 mod sharding;
 mod simulator;
 mod tidy;

@@ -3,7 +3,7 @@
 mod server;
 mod wire;
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeSet, future::Future, time::Duration};
 
 use openraft::{
     EmptyNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2,
@@ -44,11 +44,14 @@ pub(super) enum ForwardError {
     Unknown,
 }
 
+/// The index that stands for every membership to come.
+const FOR_GOOD: u64 = u64::MAX;
+
 /// The way to all peers; without a transport there is none.
 #[derive(Clone, Debug)]
 pub(super) struct Network {
     transport: Option<Transport>,
-    /// The membership, by its index, of which a peer says that this node is not in it.
+    /// The membership, by its index, of which a peer says that this node is not in it; [`FOR_GOOD`] for all to come.
     removed: watch::Sender<Option<u64>>,
 }
 
@@ -59,6 +62,12 @@ impl Network {
 
     pub(super) const fn has_peers(&self) -> bool {
         self.transport.is_some()
+    }
+
+    /// The peers that a connection leads to.
+    pub(super) fn connected(&self) -> BTreeSet<NodeId> {
+        let peers = self.transport.iter().flat_map(Transport::connected);
+        peers.map(|peer| peer.node).collect()
     }
 
     pub(super) fn removed(&self) -> watch::Receiver<Option<u64>> {
@@ -91,6 +100,9 @@ impl Network {
     }
 }
 
+/// How long an answer that needs no disk may take.
+const STANDING_WITHIN: Duration = Duration::from_millis(300);
+
 /// How long a node may take to admit another: a change of the members.
 const ADMIT_WITHIN: Duration = Duration::from_secs(6);
 
@@ -107,8 +119,30 @@ impl Network {
         match answer.ok().and_then(|answer| wire::decode(&answer).ok()) {
             Some(Reply::Admitted) => Ok(()),
             Some(Reply::AskElsewhere(leader)) => Err(leader),
+            Some(Reply::Gone) => {
+                self.removed.send_replace(Some(FOR_GOOD));
+                Err(None)
+            }
             _ => Err(None),
         }
+    }
+
+    /// Asks `peer` whether `node`, this one, is a member. True where it answers.
+    pub(super) async fn ask_membership(&self, node: NodeId, peer: NodeId) -> bool {
+        let Some(transport) = &self.transport else { return false };
+        let request = wire::encode(&Ask::Standing(node));
+        let answer = transport.request(peer, Protocol::Raft, &request, STANDING_WITHIN).await;
+        match answer.ok().and_then(|answer| wire::decode(&answer).ok()) {
+            Some(Reply::NotMember(index)) => {
+                self.removed.send_replace(Some(index));
+            }
+            Some(Reply::Gone) => {
+                self.removed.send_replace(Some(FOR_GOOD));
+            }
+            Some(Reply::Member) => {}
+            _ => return false,
+        }
+        true
     }
 }
 
@@ -145,6 +179,10 @@ impl Peer {
             Reply::NotMember(index) => {
                 self.network.removed.send_replace(Some(index));
                 Err(self.unreachable("it does not know this node as a member").into())
+            }
+            Reply::Gone => {
+                self.network.removed.send_replace(Some(FOR_GOOD));
+                Err(self.unreachable("this node was removed").into())
             }
             reply => Ok(reply),
         }

@@ -54,9 +54,14 @@ pub(in super::super) fn serve(transport: &Transport, server: Server) {
     });
     transport.register(
         Protocol::Propose,
-        transport::answer(move |_: Peer, request: Bytes| {
+        transport::answer(move |peer: Peer, request: Bytes| {
             let handle = handle.clone();
-            async move { propose(&handle, &request).await.map(|reply| wire::encode(&reply).into()) }
+            async move {
+                if handle.is_gone(peer.node) {
+                    return Err(Refused::NotAllowed);
+                }
+                propose(&handle, &request).await.map(|reply| wire::encode(&reply).into())
+            }
         }),
     );
 }
@@ -72,6 +77,9 @@ impl Server {
             debug!(%node, %error, "raft could not answer");
             Refused::Failed
         };
+        if self.handle.is_gone(node) {
+            return Ok(Reply::Gone);
+        }
         match ask {
             Ask::Append(request) => {
                 let done = self.raft.append_entries(request).await;
@@ -83,6 +91,7 @@ impl Server {
             }
             Ask::Vote(request) => answered(self.raft.vote(request).await, failed),
             Ask::PreVote(request) => answered(self.raft.pre_vote(request).await, failed),
+            Ask::Standing(_) => Ok(self.stranger(node).map_or(Reply::Member, Reply::NotMember)),
             Ask::Admit(node) => Ok(self.admit(node).await),
             Ask::Transfer(request) => {
                 let done = self.raft.handle_transfer_leader(request).await;
@@ -138,6 +147,9 @@ impl Server {
     async fn receive(&self, node: NodeId, stream: &mut Stream) -> Result<Vec<u8>, Refused> {
         let head = frame(node, stream).await?.ok_or(Refused::Failed)?;
         let head: SnapshotHead = wire::decode(&head).map_err(|error| malformed(node, &error))?;
+        if self.handle.is_gone(node) {
+            return Err(Refused::NotAllowed);
+        }
         if head.vote.leader_id.voted_for != node {
             warn!(%node, "a peer sent a snapshot for another node");
             return Err(Refused::NotAllowed);

@@ -26,6 +26,8 @@ pub(super) enum Ask {
     Transfer(TransferLeaderRequest<Types>),
     /// The asker has the cluster's certificate and is no member yet.
     Admit(NodeId),
+    /// The asker wants to know whether it is a member.
+    Standing(NodeId),
 }
 
 impl Ask {
@@ -35,7 +37,7 @@ impl Ask {
             Self::Append(request) => request.vote.leader_id.voted_for,
             Self::Vote(request) | Self::PreVote(request) => request.vote.leader_id.voted_for,
             Self::Transfer(request) => request.from_leader().leader_id.voted_for,
-            Self::Admit(node) => *node,
+            Self::Admit(node) | Self::Standing(node) => *node,
         }
     }
 }
@@ -54,6 +56,10 @@ pub(super) enum Reply {
     Admitted,
     /// The node that was asked does not lead, or could not change the members now.
     AskElsewhere(Option<NodeId>),
+    /// The asker was removed for good.
+    Gone,
+    /// The asker is a member, as far as is known here.
+    Member,
 }
 
 /// What comes before a snapshot's bytes.

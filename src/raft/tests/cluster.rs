@@ -303,6 +303,131 @@ async fn a_removed_member_is_told() {
 }
 
 #[tokio::test]
+async fn a_learner_that_was_removed_while_it_was_away_is_told_when_it_starts() {
+    let mut cluster = Cluster::formed(4, 3).await;
+    let leader = cluster.leader().await;
+    leader.add_learner(NodeId(4)).await.unwrap();
+    let learner = cluster.handle(4);
+    until("it learns", || learner.members().borrow().contains(NodeId(4))).await;
+    drop(learner);
+    cluster.kill(NodeId(4)).await;
+    let seen = leader.members().borrow().clone();
+    leader.remove_learner(&seen, NodeId(4)).await.unwrap();
+    leader.propose(Command::RemoveNode { node: NodeId(4) }).await.unwrap();
+
+    cluster.start(NodeId(4)).await;
+
+    let back = cluster.handle(4);
+    assert!(back.members().borrow().contains(NodeId(4)), "by itself it can't know");
+    timeout(PATIENCE, back.is_removed()).await.expect("it is told");
+}
+
+#[tokio::test]
+async fn what_a_removed_node_has_the_leader_propose_is_refused() {
+    let cluster = Cluster::formed(3, 3).await;
+    let leader = cluster.leader().await;
+    let gone = cluster.running().find(|handle| handle.id() != leader.id()).unwrap();
+    leader.propose(Command::RemoveNode { node: gone.id() }).await.unwrap();
+
+    let outcome = gone.propose(start_named(9, 1)).await;
+
+    assert!(outcome.is_err(), "{outcome:?}");
+    assert!(!leader.states().borrow().nodes().contains_key(&NodeId(9)));
+}
+
+#[tokio::test]
+async fn whoever_stops_last_does_not_wait_for_a_quorum_that_is_gone() {
+    let mut cluster = Cluster::formed(3, 3).await;
+    let last = cluster.leader().await;
+    let applied = last.propose_at_the_end(start_named(9, 1)).await;
+    assert_eq!(applied, Ok(Outcome::Applied), "with a quorum nothing is given up");
+    let others: Vec<_> = cluster.running().map(Handle::id).filter(|id| *id != last.id()).collect();
+    for other in others {
+        cluster.kill(other).await;
+    }
+    until("they are missed", || !last.reaches_quorum()).await;
+
+    let began = tokio::time::Instant::now();
+    let outcome = last.propose_at_the_end(start_named(9, 2)).await;
+
+    assert!(outcome.is_err(), "{outcome:?}");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+impl Cluster {
+    fn memory(&self, id: NodeId) -> Memory {
+        self.members.iter().find(|member| member.id == id).unwrap().memory.clone()
+    }
+
+    async fn recover(&self, id: NodeId) -> Result<(), RecoverError> {
+        let memory = self.memory(id);
+        Recovery::of(id, &memory.recovered())?.carry_out(&memory).await
+    }
+}
+
+#[tokio::test]
+async fn a_survivor_goes_on_alone_and_the_others_are_refused_although_they_went_further() {
+    let mut cluster = Cluster::formed(3, 3).await;
+    let leader = cluster.leader().await;
+    leader.propose(start_named(9, 1)).await.unwrap();
+    cluster.settled().await;
+    drop(leader);
+    let [survivor, one, other] = [1, 2, 3].map(NodeId);
+    cluster.kill(survivor).await;
+    // In terms and at indices that the survivor never hears of.
+    for boot in 2..40 {
+        let leader = cluster.leader().await;
+        leader.propose(start_named(9, boot)).await.unwrap();
+    }
+    cluster.kill(one).await;
+    cluster.kill(other).await;
+
+    cluster.recover(survivor).await.unwrap();
+    cluster.start(survivor).await;
+
+    let alone = cluster.handle(survivor.0);
+    until("it leads", || alone.is_leader()).await;
+    until("a generation begins", || alone.states().borrow().generation() == 2).await;
+    assert!(alone.states().borrow().nodes().is_empty(), "node 9 was another's");
+    assert_eq!(alone.members().borrow().voters, BTreeSet::from([survivor]));
+    assert_eq!(alone.propose(start_named(1, 7)).await, Ok(Outcome::Applied));
+
+    cluster.start(one).await;
+    cluster.start(other).await;
+    for old in [one, other] {
+        timeout(PATIENCE, cluster.handle(old.0).is_removed()).await.expect("it is told");
+    }
+    assert_eq!(alone.propose(start_named(1, 8)).await, Ok(Outcome::Applied));
+    assert_eq!(alone.states().borrow().generation(), 2);
+}
+
+#[tokio::test]
+async fn a_recovery_that_is_not_applied_yet_is_defended_against_those_it_forgets() {
+    let mut cluster = Cluster::formed(3, 3).await;
+    cluster.leader().await.propose(start_named(9, 1)).await.unwrap();
+    cluster.settled().await;
+    for id in [1, 2, 3].map(NodeId) {
+        cluster.kill(id).await;
+    }
+    cluster.recover(NodeId(1)).await.unwrap();
+
+    let found = crate::raft::recover::forgotten(&cluster.memory(NodeId(1)).recovered()).unwrap();
+
+    assert!(found.is_superset(&[2, 3].map(NodeId).into()), "{found:?}");
+}
+
+#[tokio::test]
+async fn who_needs_no_other_or_never_was_a_member_is_not_recovered() {
+    let mut cluster = Cluster::formed(2, 1).await;
+    for id in [1, 2].map(NodeId) {
+        cluster.kill(id).await;
+    }
+
+    assert!(matches!(cluster.recover(NodeId(1)).await, Err(RecoverError::Alone)));
+    assert!(matches!(cluster.recover(NodeId(2)).await, Err(RecoverError::Nothing)));
+}
+
+#[tokio::test]
 async fn a_vote_is_told_before_it_is_given() {
     let votes = Arc::new(std::sync::Mutex::new(Vec::new()));
     let told = Arc::clone(&votes);

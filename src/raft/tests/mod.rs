@@ -16,8 +16,8 @@ use openraft::{StorageError, testing::log::Suite};
 use tokio::time::timeout;
 
 use super::{
-    ChangeError, FormError, Handle, Leadership, Options, ProposeError, RaftFailure, log::Log,
-    machine::Machine, types::Types,
+    ChangeError, FormError, Handle, Leadership, Options, ProposeError, RaftFailure, RecoverError,
+    Recovery, log::Log, machine::Machine, types::Types,
 };
 use crate::{
     model::{BootEpoch, ClusterId, LogIndex, NodeId},

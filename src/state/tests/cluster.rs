@@ -54,6 +54,20 @@ fn the_last_leader_and_the_one_before_it_are_known() {
 }
 
 #[test]
+fn who_succeeds_a_leader_that_has_yielded_knows_no_predecessor() {
+    let mut log = Log::formed(1);
+    log.ok(Command::Lead { node: NODE, term: 4 });
+    for (node, term) in [(OTHER, 4), (NODE, 3)] {
+        assert_eq!(log.apply(Command::YieldLead { node, term }), Outcome::Stale);
+    }
+
+    log.ok(Command::YieldLead { node: NODE, term: 4 });
+    log.ok(Command::Lead { node: OTHER, term: 5 });
+
+    assert_eq!(log.state.lead(), Some(Lead { node: OTHER, term: 5, before: None }));
+}
+
+#[test]
 fn a_leader_that_begins_twice_or_late_counts_once() {
     let mut log = Log::formed(1);
     log.ok(Command::Lead { node: NODE, term: 4 });

@@ -145,6 +145,46 @@ fn nothing_is_handed_off_any_more_to_a_node_that_is_lost_drained_stopped_or_remo
 }
 
 #[test]
+fn after_a_recovery_one_node_goes_on_and_every_epoch_is_above_all_before() {
+    let mut log = Log::formed(3);
+    log.start(THIRD, 1);
+    log.hand_off(ShardId(1), THIRD);
+    log.release(ShardId(1));
+    let before = [0, 1].map(|shard| log.epoch(ShardId(shard)));
+
+    log.ok(Command::Recover { node: THIRD, gone: vec![NODE, NodeId(55)] });
+
+    assert_eq!(log.state.nodes().keys().collect::<Vec<_>>(), [&THIRD]);
+    assert!([NODE, OTHER, NodeId(55)].iter().all(|id| log.state.is_gone(*id)));
+    assert!(!log.state.is_gone(THIRD));
+    assert_eq!([0, 1, 2].map(|shard| log.owner(ShardId(shard))), [None, Some(THIRD), None]);
+    assert_eq!(log.state.lead(), None);
+
+    // What the lost ones had assigned meanwhile, at whatever index, is below.
+    log.start(THIRD, 2);
+    let orphans = [0, 2].map(|shard| Move { shard: ShardId(shard), from: None, to: THIRD });
+    log.ok(Command::Assign(orphans.to_vec()));
+    let unseen = Epoch { generation: 1, index: LogIndex(u64::MAX) };
+    for shard in [0, 1, 2].map(ShardId) {
+        assert!(log.epoch(shard) > unseen && log.epoch(shard) > before[0].max(before[1]));
+    }
+}
+
+#[test]
+fn removed_nodes_are_remembered_and_not_without_end() {
+    let mut log = Log::formed(1);
+    for id in 100..100 + GONE_MAX as u64 {
+        log.ok(Command::RemoveNode { node: NodeId(id) });
+    }
+    // Proposed twice, it counts as the latest.
+    log.ok(Command::RemoveNode { node: NodeId(100) });
+    log.ok(Command::RemoveNode { node: NodeId(99) });
+
+    assert!(log.state.is_gone(NodeId(100)) && log.state.is_gone(NodeId(99)));
+    assert!(!log.state.is_gone(NodeId(101)));
+}
+
+#[test]
 fn a_node_that_owns_a_shard_is_not_removed() {
     let mut log = Log::formed(4);
 

@@ -129,6 +129,8 @@ fn aim(command: &mut Command, state: &State) {
         | Command::Halt { .. }
         | Command::Unhalt
         | Command::Lead { .. }
+        | Command::YieldLead { .. }
+        | Command::Recover { .. }
         | Command::DrainNode { .. }
         | Command::RemoveNode { .. } => {}
     }

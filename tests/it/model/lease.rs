@@ -73,7 +73,8 @@ impl State {
         let rules = model.rules;
         let leading = &self.nodes[leader as usize];
         let Some(lead) = leading.lead else { return false };
-        let first = leading.is_established(leader) || !rules.hold(Rule::NoGrantBeforeFirstEntry);
+        let begun = leading.is_established(leader) || leading.has_yielded();
+        let first = begun || !rules.hold(Rule::NoGrantBeforeFirstEntry);
         let kept = !lead.losing[node as usize] || !rules.hold(Rule::NoGrantToTheLosing);
         let briefly =
             lead.round < model.timing.renews_others || !rules.hold(Rule::RenewsOthersBriefly);

@@ -9,6 +9,9 @@ pub(super) type ShardId = u8;
 pub(super) type Term = u8;
 pub(super) type Boot = u8;
 
+/// Who leads according to the log once its leader has yielded: no successor takes anybody's shards early.
+pub(super) const NOBODY: NodeId = u8::MAX;
+
 /// How far a shard's events are handled: session, then sequence.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct Checkpoint {
@@ -31,6 +34,8 @@ pub(super) struct Word {
 pub(super) enum Entry {
     /// A leader's first entry.
     Lead { node: NodeId, term: Term },
+    /// The leader of `term` is about to ask for a transfer.
+    Yield { term: Term },
     /// `node` is lost; its shards go to `to`.
     Lost { node: NodeId, to: NodeId },
     /// A later process of `node` runs; its shards go to `to`, which may be the node itself.
@@ -77,6 +82,8 @@ impl Facts {
                 self.before = self.leader;
                 (self.leader, self.term) = (node, term);
             }
+            Entry::Yield { term } if term == self.term => self.leader = NOBODY,
+            Entry::Yield { .. } => {}
             Entry::Lost { node, to } => self.give(node, to),
             Entry::Started { node, boot, to } => self.start(node, boot, to, rules),
             Entry::Release { word, to } => self.release(word, to, rules),

@@ -41,51 +41,121 @@ pub(super) enum Action {
     /// Time passes. Whoever does nothing meanwhile is paused or cut off.
     Tick,
     /// `voter` hears a leader's heartbeat, which makes a quorum with the leader's own.
-    Round { leader: NodeId, voter: NodeId },
+    Round {
+        leader: NodeId,
+        voter: NodeId,
+    },
     /// The acknowledgement comes.
-    Acknowledge { leader: NodeId },
+    Acknowledge {
+        leader: NodeId,
+    },
     /// A leader learns of a higher term.
-    StepDown { node: NodeId },
+    StepDown {
+        node: NodeId,
+    },
     /// Two votes of three. `adopt`: the candidate's log holds the entry that some leader could not commit.
-    Elect { candidate: NodeId, voter: NodeId, adopt: Option<NodeId> },
+    Elect {
+        candidate: NodeId,
+        voter: NodeId,
+        adopt: Option<NodeId>,
+    },
     /// The first entry of a leader's term is committed, with what its log held before.
-    Establish { leader: NodeId, voter: NodeId },
+    Establish {
+        leader: NodeId,
+        voter: NodeId,
+    },
     /// The leader's entry is committed.
-    Commit { leader: NodeId, voter: NodeId },
+    Commit {
+        leader: NodeId,
+        voter: NodeId,
+    },
     /// A node applies the next entry.
-    Apply { node: NodeId },
+    Apply {
+        node: NodeId,
+    },
     /// A process dies and the next one starts.
-    Restart { node: NodeId },
+    Restart {
+        node: NodeId,
+    },
     /// A node sends a renewal.
-    Renew { node: NodeId, leader: NodeId },
+    Renew {
+        node: NodeId,
+        leader: NodeId,
+    },
     /// A node's process says that it has started; its shards go to `to`.
-    Greet { node: NodeId, leader: NodeId, to: NodeId },
+    Greet {
+        node: NodeId,
+        leader: NodeId,
+        to: NodeId,
+    },
     /// A message arrives.
-    Deliver { message: Message, at: NodeId },
+    Deliver {
+        message: Message,
+        at: NodeId,
+    },
     /// A message is lost.
-    Drop { message: Message },
+    Drop {
+        message: Message,
+    },
     /// A leader decides that `node` is lost.
-    Lose { leader: NodeId, node: NodeId, to: NodeId },
+    Lose {
+        leader: NodeId,
+        node: NodeId,
+        to: NodeId,
+    },
     /// A leader proposes the loss on which it decided.
-    Propose { leader: NodeId, to: NodeId },
+    Propose {
+        leader: NodeId,
+        to: NodeId,
+    },
     /// A leader asks `to` to take over.
-    AskTransfer { leader: NodeId, to: NodeId },
+    Yield {
+        leader: NodeId,
+    },
+    AskTransfer {
+        leader: NodeId,
+        to: NodeId,
+    },
     /// An owner stops a shard and says so.
-    HandOff { node: NodeId, shard: ShardId },
+    HandOff {
+        node: NodeId,
+        shard: ShardId,
+    },
     /// An owner says once more that it has stopped.
-    SayAgain { node: NodeId, shard: ShardId },
+    SayAgain {
+        node: NodeId,
+        shard: ShardId,
+    },
     /// An owner resumes or, where it can't, identifies.
-    Connect { node: NodeId, shard: ShardId },
+    Connect {
+        node: NodeId,
+        shard: ShardId,
+    },
     /// The owner says which session it started.
-    SayReady { node: NodeId, shard: ShardId },
+    SayReady {
+        node: NodeId,
+        shard: ShardId,
+    },
     /// Discord's next event comes.
-    Receive { node: NodeId, shard: ShardId },
+    Receive {
+        node: NodeId,
+        shard: ShardId,
+    },
     /// An event's handler finishes.
-    Handle { node: NodeId, shard: ShardId, sequence: u8 },
+    Handle {
+        node: NodeId,
+        shard: ShardId,
+        sequence: u8,
+    },
     /// The owner says how far it is.
-    SayProgress { node: NodeId, shard: ShardId },
+    SayProgress {
+        node: NodeId,
+        shard: ShardId,
+    },
     /// Discord drops the session.
-    DropSession { shard: ShardId },
+    DropSession {
+        shard: ShardId,
+    },
 }
 
 /// The shard that has events, where there are any.
@@ -171,6 +241,7 @@ impl Protocol {
             Action::Drop { message } => state.drop_message(message),
             Action::Lose { leader, node, to } => state.lose(leader, node, to, self),
             Action::Propose { leader, to } => state.propose(leader, to, self),
+            Action::Yield { leader } => state.yield_lead(leader),
             Action::AskTransfer { leader, to } => state.ask_transfer(leader, to, self),
             Action::HandOff { node, shard } => state.hand_off(node, shard, self),
             Action::SayAgain { node, shard } => state.say_again(node, shard, self),
@@ -268,6 +339,9 @@ impl Protocol {
         if state.nodes[leader as usize].lead.is_some() {
             into.push(Action::StepDown { node: leader });
             into.push(Action::Acknowledge { leader });
+            if self.bounds.transfers > 0 {
+                into.push(Action::Yield { leader });
+            }
         }
         into.extend(nodes().map(|to| Action::Propose { leader, to }));
     }

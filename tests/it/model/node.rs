@@ -2,7 +2,7 @@
 
 use super::{
     NODES, Rule, SHARDS,
-    log::{Boot, Checkpoint, Entry, Facts, Index, NodeId, ShardId, Term, Word},
+    log::{Boot, Checkpoint, Entry, Facts, Index, NOBODY, NodeId, ShardId, Term, Word},
     machine::Protocol,
     time::{Age, older},
 };
@@ -173,15 +173,30 @@ impl Node {
         }
     }
 
+    /// It has applied that it yields: its right grows no more, and lasts as long as it would have.
+    pub(super) fn keep_right(&mut self, model: &Protocol) {
+        let owns = model.timing.leader_owns;
+        if let Some(lead) = self.lead.filter(|lead| lead.round < owns) {
+            let age = model.timing.ttl - owns + lead.round;
+            let held = self.lease.map_or(model.timing.ttl, |lease| lease.age);
+            self.lease = Some(Lease { age: age.min(held), index: 0 });
+        }
+    }
+
     /// It leads no longer. The right that its last acknowledged round gave it lasts as long as it would have.
     pub(super) fn resign(&mut self, model: &Protocol) {
         let Some(lead) = self.lead.take() else { return };
         let began = self.facts.term == self.term;
-        if began && !lead.asked && lead.round < model.timing.leader_owns {
-            let age = model.timing.ttl - model.timing.leader_owns + lead.round;
-            let held = self.lease.map_or(model.timing.ttl, |lease| lease.age);
-            self.lease = Some(Lease { age: age.min(held), index: 0 });
+        if began && !lead.asked {
+            self.lead = Some(lead);
+            self.keep_right(model);
+            self.lead = None;
         }
+    }
+
+    /// It believes that it leads, and has applied that it yields.
+    pub(super) fn has_yielded(&self) -> bool {
+        self.lead.is_some() && self.facts.leader == NOBODY && self.facts.term == self.term
     }
 
     /// It believes that it leads, and its first entry is applied.

@@ -4,7 +4,7 @@
 
 use super::{
     Rule,
-    log::{Entry, NodeId},
+    log::{Entry, NOBODY, NodeId},
     machine::{Protocol, State, nodes},
     network::Message,
     node::{Appended, Lead},
@@ -109,7 +109,11 @@ impl State {
 
     pub(super) fn establish(&mut self, leader: NodeId, voter: NodeId, model: &Protocol) -> bool {
         let term = self.node(leader).term;
-        if self.committed(model.rules).term >= term || !self.hears(leader, voter, model) {
+        let known = self.committed(model.rules);
+        // A leader that yielded and has not asked for a transfer may think better of it.
+        let asked = self.node(leader).lead.is_some_and(|lead| lead.asked);
+        let again = known.term == term && known.leader == NOBODY && !asked;
+        if (known.term >= term && !again) || !self.hears(leader, voter, model) {
             return false;
         }
         if let Some(adopted) = self.node(leader).appended.take() {
@@ -158,6 +162,9 @@ impl State {
         let id = node;
         let node = self.node(node);
         node.facts.apply(entry, model.rules);
+        if entry == (Entry::Yield { term: node.term }) && node.has_yielded() {
+            node.keep_right(model);
+        }
         if let (Some(lead), Entry::Lost { node, .. } | Entry::Started { node, .. }) =
             (&mut node.lead, entry)
         {
@@ -186,6 +193,11 @@ impl State {
         self.restarts <= model.bounds.restarts
     }
 
+    pub(super) fn yield_lead(&mut self, leader: NodeId) -> bool {
+        let term = self.node(leader).term;
+        self.append(leader, Entry::Yield { term })
+    }
+
     pub(super) fn ask_transfer(&mut self, leader: NodeId, to: NodeId, model: &Protocol) -> bool {
         let may = self.may_transfer(leader, model);
         let term = self.node(leader).term;
@@ -203,10 +215,12 @@ impl State {
 
     fn may_transfer(&self, leader: NodeId, model: &Protocol) -> bool {
         let leading = &self.nodes[leader as usize];
-        let owns = leading.owns_any(leader) && model.rules.hold(Rule::HandsOffBeforeTransfer);
+        let yielded = leading.has_yielded();
+        let rash =
+            !yielded && leading.owns_any(leader) && model.rules.hold(Rule::YieldsBeforeTransfer);
         let applied = leading.facts.index == self.last_index() && leading.appended.is_none();
         let in_flight = !applied && model.rules.hold(Rule::NothingInFlightAtTransfer);
-        leading.is_established(leader) && !owns && !in_flight
+        (yielded || leading.is_established(leader)) && !rash && !in_flight
     }
 
     /// The leader itself lets this election pass every voter's refusal.

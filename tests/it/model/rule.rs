@@ -27,8 +27,9 @@ pub(super) enum Rule {
     RenewsOthersBriefly,
     /// A leader renews nobody after asking for a transfer.
     NoGrantAfterTransfer,
-    /// A leader hands its own shards off before it asks for a transfer.
-    HandsOffBeforeTransfer,
+    /// A leader that owns shards says in the log that it yields before it asks for a transfer, so that its successor
+    /// waits for it as for everyone.
+    YieldsBeforeTransfer,
     /// A restarted voter neither votes nor campaigns for one election-max.
     RestartedVoterWaits,
     /// A new leader waits before it takes the dead leader's shards.

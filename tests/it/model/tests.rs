@@ -185,6 +185,21 @@ const RASH_TRANSFERS: Scenario = Scenario {
     ..TRANSFERS
 };
 
+/// A leader that owns something has yielded and asks for a transfer, which may be taken at once.
+const YIELDED: Scenario = Scenario {
+    bounds: Bounds { entries: 5, ..RASH_TRANSFERS.bounds },
+    before: &[
+        Action::Yield { leader: 0 },
+        Action::Commit { leader: 0, voter: 1 },
+        Action::Apply { node: 0 },
+        Action::Apply { node: 1 },
+        Action::Apply { node: 2 },
+        Action::AskTransfer { leader: 0, to: 2 },
+    ],
+    steps: Some(11),
+    ..TRANSFERS
+};
+
 /// Events, sessions and checkpoints, over restarts and handoffs.
 const EVENTS: Scenario = Scenario {
     bounds: Bounds {
@@ -253,6 +268,7 @@ mod holds {
         TRANSFERS_MEANWHILE.holds();
         TRANSFERRED.holds();
         RASH_TRANSFERS.holds();
+        YIELDED.holds();
     }
 
     #[test]
@@ -273,6 +289,7 @@ mod holds {
         Scenario { steps: None, ..HANDOFFS }.holds();
         Scenario { steps: None, ..TRANSFERS_MEANWHILE }.holds();
         Scenario { steps: None, ..TRANSFERRED }.holds();
+        Scenario { steps: Some(14), ..YIELDED }.holds();
         Scenario { steps: Some(15), ..EVENTS }.holds();
     }
 }
@@ -331,8 +348,8 @@ mod needs {
     }
 
     #[test]
-    fn a_leader_to_hand_off_before_a_transfer() {
-        RASH_TRANSFERS.needs(Rule::HandsOffBeforeTransfer, ONE_DELIVERS);
+    fn a_leader_that_owns_shards_to_yield_before_a_transfer() {
+        RASH_TRANSFERS.needs(Rule::YieldsBeforeTransfer, ONE_DELIVERS);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A node in a process of its own. Dropping it ends the process, so that none outlives `dev`.
+//! A node in a process of its own. Dropping it ends the process, and the kernel does where `dev` is killed, so that none
+//! outlives `dev`.
 
 use std::{
     fs::OpenOptions,
@@ -68,6 +69,7 @@ impl Child {
             .map_err(failed)?;
         let process = Command::new(std::env::current_exe().map_err(failed)?)
             .arg("join")
+            .arg(format!("--end-with={}", process::id()))
             .args(&self.words)
             .env("DISCORD_TOKEN", token)
             .env_remove("DISCORD_TOKEN_FILE")

@@ -1,6 +1,6 @@
 //! `apolo dev --nodes N`: a cluster of real processes and a simulated Discord, to kill nodes of.
 //!
-//! It promises that no process outlives it (short of SIGKILL for itself), that every wait ends, and exit status 0 only
+//! It promises that no process outlives it, though it be killed, that every wait ends, and exit status 0 only
 //! where the simulator and the cluster's last checkpoints agree that nothing was lost.
 
 mod child;

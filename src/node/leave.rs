@@ -1,0 +1,99 @@
+//! `apolo leave`: this node gives everything away, and has the leader take it out of the cluster.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::control::{Wish, WishError, WishRefusal, Wishes};
+use crate::http::Changed;
+use crate::model::NodeId;
+use crate::raft::Handle;
+use crate::state::{Command, State};
+
+/// How long the others may take to take the shards over: handlers go on for 8 s at most, and a drain has no cap.
+const HANDED_OFF_WITHIN: Duration = Duration::from_secs(60);
+
+/// So often is the leader asked: it may change meanwhile.
+const TRIES_MAX: usize = 5;
+
+/// Whether this node may leave, as the leader sees it, and what will happen.
+pub(super) async fn check(
+    state: &State,
+    wishes: &Wishes,
+    me: NodeId,
+    name: &str,
+) -> Result<Changed, String> {
+    if !others_take_shards(state, me) && state.owned_by(me).next().is_some() {
+        return Err(format!(
+            "{name} does not leave: no other node takes its shards; undrain one, or start one"
+        ));
+    }
+    match wishes.ask(Wish::Leave { node: me, check: true }).await {
+        Ok(_) => {}
+        Err(WishError::Refused(refusal)) => {
+            return Err(format!("{name} does not leave: {refusal}"));
+        }
+        Err(error) => return Err(error.to_string()),
+    }
+    let shards = state.owned_by(me).count();
+    Ok(Changed {
+        done: format!(
+            "{name} leaves: it hands {shards} shards off, is removed, and its process ends"
+        ),
+    })
+}
+
+/// Leaves. Where that does not work the node takes its part again.
+pub(super) async fn leave(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(), String> {
+    info!("leaving the cluster: shards are handed off");
+    let done = give_all_away(raft, wishes, me).await;
+    if done.is_err() {
+        stay(raft, me).await;
+    }
+    done
+}
+
+/// The node takes its part again.
+pub(super) async fn stay(raft: &Handle, me: NodeId) {
+    if let Err(error) = raft.propose(Command::DrainNode { node: me, wanted: false }).await {
+        warn!(%error, "the node stays and is drained; run `apolo undrain` for it");
+    }
+}
+
+async fn give_all_away(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(), String> {
+    let drain = Command::DrainNode { node: me, wanted: true };
+    raft.propose(drain).await.map_err(|error| error.to_string())?;
+    let mut states = raft.states();
+    let empty = states.wait_for(|state| state.owned_by(me).next().is_none());
+    if timeout(HANDED_OFF_WITHIN, empty).await.is_err() {
+        return Err("the other nodes did not take every shard in time".to_owned());
+    }
+    let mut last = String::new();
+    for _ in 0..TRIES_MAX {
+        if raft.is_leader()
+            && let Err(error) = wishes.ask(Wish::TransferLeader { to: None }).await
+        {
+            last = error.to_string();
+            continue;
+        }
+        match wishes.ask(Wish::Leave { node: me, check: false }).await {
+            Ok(_) => return Ok(()),
+            Err(WishError::Refused(
+                refusal @ (WishRefusal::Last | WishRefusal::NoQuorum { .. }),
+            )) => {
+                return Err(refusal.to_string());
+            }
+            Err(error) => last = error.to_string(),
+        }
+        if raft.states().borrow().is_gone(me) {
+            // The answer was lost.
+            return Ok(());
+        }
+    }
+    Err(last)
+}
+
+fn others_take_shards(state: &State, me: NodeId) -> bool {
+    state.nodes().iter().any(|(id, node)| *id != me && node.takes_shards())
+}

@@ -1,0 +1,105 @@
+//! What a node that has left its cluster leaves behind: a file that keeps its directory from being used again.
+//!
+//! Its log may say that it is a member still, since the entry that removed it need not have reached it.
+
+use std::{
+    fmt, fs,
+    io::{self, ErrorKind},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ClusterId, NodeId, UnixMillis};
+
+use super::sync;
+
+/// The file's name.
+pub(super) const FILE: &str = "left";
+
+/// The file's format.
+const VERSION: u8 = 1;
+
+/// Who has left which cluster, and when.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Farewell {
+    /// The cluster.
+    pub cluster: Option<ClusterId>,
+    /// The node that it was. It never comes back.
+    pub node: Option<NodeId>,
+    /// When.
+    pub at: UnixMillis,
+}
+
+impl fmt::Display for Farewell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.node, self.cluster) {
+            (Some(node), Some(cluster)) => write!(f, "node {node} left cluster {cluster}"),
+            _ => f.write_str("its node left its cluster"),
+        }
+    }
+}
+
+/// Notes that the directory's node has left, and returns once that is durable.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn say_farewell(directory: &Path, farewell: &Farewell) -> io::Result<()> {
+    sync::replace(&directory.join(FILE), &[&encode(farewell)])
+}
+
+/// Whether the node of this directory has left. It is not opened for that.
+#[must_use]
+pub fn has_left(directory: &Path) -> bool {
+    directory.join(FILE).exists()
+}
+
+/// What was noted. A file that does not read says as much as one that does: the node has left.
+pub(super) fn load(directory: &Path) -> io::Result<Option<Farewell>> {
+    let unreadable = || Farewell { cluster: None, node: None, at: UnixMillis(0) };
+    match fs::read(directory.join(FILE)) {
+        Ok(bytes) => Ok(Some(decode(&bytes).unwrap_or_else(unreadable))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn encode(farewell: &Farewell) -> Vec<u8> {
+    postcard::to_extend(farewell, vec![VERSION]).expect("our types serialize")
+}
+
+fn decode(bytes: &[u8]) -> Option<Farewell> {
+    let (version, farewell) = bytes.split_first()?;
+    if *version == VERSION { postcard::from_bytes(farewell).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn what_was_noted_is_read_again_and_nonsense_counts_as_having_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let cluster = Some(ClusterId(Uuid::from_u128(7)));
+        let farewell = Farewell { cluster, node: Some(NodeId(300)), at: UnixMillis(9) };
+        assert_eq!(load(directory.path()).unwrap(), None);
+
+        assert!(!has_left(directory.path()));
+        say_farewell(directory.path(), &farewell).unwrap();
+        assert!(has_left(directory.path()));
+        assert_eq!(load(directory.path()).unwrap(), Some(farewell));
+
+        fs::write(directory.path().join(FILE), [9]).unwrap();
+        assert_eq!(load(directory.path()).unwrap().map(|found| found.node), Some(None));
+    }
+
+    #[test]
+    fn bytes_of_version_1_stay_as_they_are() {
+        let farewell = Farewell { cluster: None, node: Some(NodeId(300)), at: UnixMillis(9) };
+
+        assert_eq!(encode(&farewell), [1, 0, 1, 0xac, 2, 9]);
+    }
+}

@@ -1,0 +1,8 @@
+//! What operators do to a cluster of whole nodes, with the binary's own commands.
+
+mod leave;
+mod recover;
+mod remove;
+mod stop;
+mod support;
+mod transfer;
