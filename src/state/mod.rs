@@ -19,6 +19,7 @@ mod nodes;
 mod shard;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use codec::{CodecError, decode_command, decode_state, encode_command, encode_state};
 pub use command::{Command, Gateway, Limits, Loss, Move, Outcome, Refusal, ShardReport};
@@ -26,13 +27,14 @@ pub use facts::Facts;
 pub use ledger::{Halted, Ledger, Purpose};
 pub use node::{Drain, Node, Presence};
 pub use shard::{Assignment, Shard};
+pub use tokens::{Invitation, NewToken, TOKEN_LIFETIME_MAX, TokenUse};
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ClusterId, Epoch, LogIndex, NodeId, ShardId, ShardTotal, SystemHealth, system_health,
+    ClusterId, Epoch, LogIndex, NodeId, ShardId, ShardTotal, SystemHealth, TokenId, system_health,
 };
 
 /// What all nodes of a cluster know.
@@ -49,6 +51,7 @@ pub struct State {
     ledger: Ledger,
     lead: Option<Lead>,
     applied: LogIndex,
+    tokens: BTreeMap<TokenId, Invitation>,
 }
 
 /// The last leader that began to lead.
@@ -103,6 +106,12 @@ impl State {
     #[must_use]
     pub const fn lead(&self) -> Option<Lead> {
         self.lead
+    }
+
+    /// The tokens by which nodes may join, or have joined.
+    #[must_use]
+    pub const fn tokens(&self) -> &BTreeMap<TokenId, Invitation> {
+        &self.tokens
     }
 
     /// The last entry that is part of this state.
@@ -175,6 +184,9 @@ impl State {
             Command::StopNode { node, boot } => self.stop_node(node, boot),
             Command::RemoveNode { node } => self.remove_node(node),
             Command::HandOff(moves) => self.hand_off(&moves),
+            Command::CreateToken(new) => self.create_token(new),
+            Command::UseToken { token, name, by } => self.use_token(token, &name, by),
+            Command::RevokeToken { token } => self.revoke_token(token),
         }
     }
 

@@ -35,6 +35,9 @@ fn a_state_written_by_version_1_is_still_read() {
     log.ok(Command::RemoveNode { node: THIRD });
     log.ok(Command::DrainNode { node: NODE, wanted: true });
     log.hand_off(ShardId(1), OTHER);
+    log.ok(Command::CreateToken(tokens::new_token(Some("apolo-3"))));
+    let by = tokens::used_by(THIRD, 3, 1_790_000_000_500);
+    log.ok(Command::UseToken { token: tokens::TOKEN, name: "apolo-3".into(), by });
 
     assert_eq!(decode_state(&golden), Ok(log.state.clone()));
     assert_eq!(encode_state(&log.state), golden);
@@ -92,5 +95,12 @@ fn one_of_each() -> Vec<Command> {
         Command::StopNode { node: NODE, boot: BootEpoch(3) },
         Command::RemoveNode { node: NODE },
         Command::HandOff(vec![Move { shard, from: Some(epoch), to: OTHER }]),
+        Command::CreateToken(tokens::new_token(Some("apolo-3"))),
+        Command::UseToken {
+            token: tokens::TOKEN,
+            name: "apolo-3".into(),
+            by: tokens::used_by(THIRD, 3, 1_790_000_000_000),
+        },
+        Command::RevokeToken { token: tokens::TOKEN },
     ]
 }
