@@ -25,6 +25,8 @@ pub enum Protocol {
     Snapshot = 6,
     /// Commands for the leader to propose.
     Propose = 7,
+    /// Leaves for members that hold no authority's key.
+    Sign = 8,
 }
 
 /// Streams of one class share its places. Bulk can't take control's.
@@ -36,7 +38,7 @@ pub(super) enum Class {
 
 impl Protocol {
     /// Every protocol, in the order of its number.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Raft,
         Self::Lease,
         Self::Permit,
@@ -44,6 +46,7 @@ impl Protocol {
         Self::Ipc,
         Self::Snapshot,
         Self::Propose,
+        Self::Sign,
     ];
 
     /// The label in metrics and log lines.
@@ -57,6 +60,7 @@ impl Protocol {
             Self::Ipc => "ipc",
             Self::Snapshot => "snapshot",
             Self::Propose => "propose",
+            Self::Sign => "sign",
         }
     }
 
@@ -65,6 +69,7 @@ impl Protocol {
     pub const fn frame_max(self) -> usize {
         match self {
             Self::Snapshot => limits::SNAPSHOT_FRAME_MAX,
+            Self::Sign => limits::SIGN_FRAME_MAX,
             Self::Raft | Self::Lease | Self::Permit | Self::Join | Self::Ipc | Self::Propose => {
                 limits::FRAME_MAX
             }
@@ -76,7 +81,7 @@ impl Protocol {
         match self {
             Self::Raft => 10,
             Self::Lease | Self::Permit | Self::Propose => 9,
-            Self::Join => 5,
+            Self::Join | Self::Sign => 5,
             Self::Ipc => 0,
             Self::Snapshot => -10,
         }
@@ -84,7 +89,9 @@ impl Protocol {
 
     pub(super) const fn class(self) -> Class {
         match self {
-            Self::Raft | Self::Lease | Self::Permit | Self::Join | Self::Propose => Class::Control,
+            Self::Raft | Self::Lease | Self::Permit | Self::Join | Self::Propose | Self::Sign => {
+                Class::Control
+            }
             Self::Ipc | Self::Snapshot => Class::Bulk,
         }
     }
@@ -114,6 +121,7 @@ pub const fn allowed(role: Role, protocol: Protocol) -> bool {
                 | Protocol::Ipc
                 | Protocol::Snapshot
                 | Protocol::Propose
+                | Protocol::Sign
         ) | (Role::Joiner, Protocol::Join)
     )
 }
@@ -123,7 +131,7 @@ mod tests {
     use super::*;
 
     /// The whole table, written out: a new role or protocol has to be thought about here.
-    const TABLE: [(Role, Protocol, bool); 14] = [
+    const TABLE: [(Role, Protocol, bool); 16] = [
         (Role::Server, Protocol::Raft, true),
         (Role::Server, Protocol::Lease, true),
         (Role::Server, Protocol::Permit, true),
@@ -131,6 +139,7 @@ mod tests {
         (Role::Server, Protocol::Ipc, true),
         (Role::Server, Protocol::Snapshot, true),
         (Role::Server, Protocol::Propose, true),
+        (Role::Server, Protocol::Sign, true),
         (Role::Joiner, Protocol::Raft, false),
         (Role::Joiner, Protocol::Lease, false),
         (Role::Joiner, Protocol::Permit, false),
@@ -138,6 +147,7 @@ mod tests {
         (Role::Joiner, Protocol::Ipc, false),
         (Role::Joiner, Protocol::Snapshot, false),
         (Role::Joiner, Protocol::Propose, false),
+        (Role::Joiner, Protocol::Sign, false),
     ];
 
     #[test]
@@ -163,6 +173,6 @@ mod tests {
             assert_eq!(protocol.map(|protocol| protocol as u8), protocol.map(|_| byte));
         }
         assert_eq!(Protocol::from_byte(HELLO), None);
-        assert_eq!(Protocol::ALL.map(|protocol| protocol as u8), [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(Protocol::ALL.map(|protocol| protocol as u8), [1, 2, 3, 4, 5, 6, 7, 8]);
     }
 }

@@ -76,6 +76,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rcgen", &["transport"]),
     ("x509_parser", &["transport"]),
     ("socket2", &["transport"]),
+    ("base64", &["transport"]),
     ("clap", &["cli", "config"]),
     ("clap_complete", &["cli"]),
     ("miette", &["cli"]),
