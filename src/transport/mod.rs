@@ -52,6 +52,6 @@ pub use simulated::{SimulatedNetwork, SimulatedSocket, Weather};
 pub use stream::{Peer, Receiver, Sender, Stream};
 pub use tls::{
     Authority, AuthorityError, Bundle, Credentials, Identity, JoinSecret, JoinToken,
-    JoinTokenError, Kept, LEAF_LIFETIME, Leaf, Pin, Refusal, Renewal, Role, SigningRequest,
-    renew,
+    JoinTokenError, Kept, LEAF_LIFETIME, Leaf, Pin, Refusal, Renewal, Role, Roll, SigningRequest,
+    Stage, renew,
 };

@@ -176,3 +176,36 @@ fn a_scenario_that_makes_no_sense_ends_with_64_and_names_the_line_and_what_would
 fn text(path: &Path) -> &str {
     path.to_str().expect("a temporary directory's name is text")
 }
+
+#[test]
+fn an_authority_is_rotated_in_three_steps_that_wait_for_the_nodes() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let ca = dir.path().join("ca");
+    let run = |words: &[&str]| apolo(&[&["ca"], words, &["--ca-dir", text(&ca)]].concat(), &[]);
+    let certificates = || {
+        let bundle = std::fs::read_to_string(ca.join("ca.crt")).expect("a bundle");
+        bundle.matches("BEGIN CERTIFICATE").count()
+    };
+    let key = || std::fs::read_to_string(ca.join("ca.key")).expect("a key");
+    assert_eq!(run(&["create"]).status.code(), Some(0));
+    let old = key();
+
+    let first = run(&["rotate"]);
+    assert!(stdout(&first).contains("step 1 of 3"), "{}", stderr(&first));
+    assert_eq!((certificates(), key() == old), (2, true));
+    let early = run(&["rotate"]);
+    assert_eq!(early.status.code(), Some(1));
+    assert!(stderr(&early).contains("--now"), "{}", stderr(&early));
+    assert_eq!((certificates(), key() == old), (2, true), "a refused step changes nothing");
+    assert!(stdout(&run(&["status"])).contains("step 1 of 3"));
+
+    let second = run(&["rotate", "--now"]);
+    assert!(stdout(&second).contains("step 2 of 3"), "{}", stderr(&second));
+    assert_eq!((certificates(), key() == old), (2, false));
+    assert!(!ca.join("ca.next.key").exists());
+    assert_eq!(run(&["rotate"]).status.code(), Some(1));
+
+    let third = run(&["rotate", "--now"]);
+    assert!(stdout(&third).contains("one authority"), "{}", stderr(&third));
+    assert_eq!(certificates(), 1);
+}

@@ -24,6 +24,7 @@ mod kept;
 mod refusal;
 mod renew;
 mod request;
+mod roll;
 mod token;
 mod verify;
 
@@ -36,6 +37,7 @@ pub use kept::Kept;
 pub use refusal::Refusal;
 pub use renew::{Renewal, renew};
 pub use request::SigningRequest;
+pub use roll::{Roll, Stage};
 pub use token::{JoinSecret, JoinToken, JoinTokenError, Pin};
 
 pub(super) use certificate::inspect;
