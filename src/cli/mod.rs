@@ -20,6 +20,7 @@ mod shards;
 mod simulate;
 mod status;
 mod stock;
+mod token;
 mod unhalt;
 mod version;
 
@@ -66,6 +67,8 @@ enum Command {
     Move(changes::MoveArguments),
     /// Let identifies go on after a fatal close code, once its cause is mended
     Unhalt(unhalt::Arguments),
+    /// Make a token by which a node joins that holds no authority's key; list and revoke them
+    Token(token::Arguments),
     /// Make the authority that the nodes of a cluster prove themselves by
     Ca(ca::Arguments),
     /// Measure
@@ -122,6 +125,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Drain(arguments) => wait_for(changes::drain(arguments)),
         Command::Undrain(arguments) => wait_for(changes::undrain(arguments)),
         Command::Move(arguments) => wait_for(changes::move_shard(arguments)),
+        Command::Token(arguments) => wait_for(token::run(arguments)),
         Command::Unhalt(arguments) => wait_for(unhalt::run(arguments)),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

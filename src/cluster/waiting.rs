@@ -123,6 +123,11 @@ pub enum Waiting {
         /// Who has not, and what it says.
         missing: BTreeMap<String, String>,
     },
+    /// No member has let this node in yet, which has a token.
+    Invited {
+        /// Who was asked, and what came of it.
+        reasons: BTreeMap<String, String>,
+    },
     /// This node has founded a cluster, and remembers nothing of it.
     Forgotten {
         /// The cluster.
@@ -219,6 +224,13 @@ impl Display for Waiting {
                      data directory, delete those of all: nothing was formed yet",
                     list(missing)
                 )
+            }
+            Self::Invited { reasons } if reasons.is_empty() => {
+                f.write_str("there is nobody to show the token to: no peer is known yet")
+            }
+            Self::Invited { reasons } => {
+                let reasons = reasons.iter().map(|(address, says)| format!("{address} ({says})"));
+                write!(f, "the token has not been taken yet by {}", list(reasons))
             }
             Self::Forgotten { cluster } => write!(
                 f,

@@ -6,6 +6,7 @@
 
 mod changes;
 mod discord;
+mod enrol;
 mod error;
 mod facts;
 mod handoff;
@@ -13,10 +14,12 @@ mod identity;
 mod member;
 mod presence;
 mod signals;
+mod tokens;
 mod view;
 
 pub use error::NodeError;
 pub use facts::{FactsError, identify_time};
+pub use identity::has_proof;
 pub use signals::shutdown_requested;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -273,6 +276,7 @@ impl Parts {
             name: self.config.name.clone(),
             raft: raft.clone(),
             right: member.right.clone(),
+            credentials: Arc::clone(&member.credentials),
             board: board.clone(),
             metrics: self.metrics.clone(),
             started: Instant::now(),

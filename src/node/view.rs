@@ -10,16 +10,20 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::changes;
+use super::{changes, tokens};
 use crate::agent::{Board, ShardNow};
 use crate::cluster::Waiting;
 use crate::gateway;
-use crate::http::{self, Change, Changed, Halt, NodeRow, Role, ShardRow, Source, Unhalted, View};
+use crate::http::{
+    self, Change, Changed, Halt, NodeRow, Role, ShardRow, Source, TokenAnswer, TokenAsk, Unhalted,
+    View,
+};
 use crate::lease::Right;
 use crate::model::{NodeId, ShardId};
 use crate::raft::{Handle, Leadership};
 use crate::state::{self, Command, Drain, Halted, Outcome, Presence, Shard, State};
 use crate::telemetry::Metrics;
+use crate::transport::Credentials;
 
 /// A node, as the HTTP server asks for it.
 pub(super) struct NodeView {
@@ -27,6 +31,7 @@ pub(super) struct NodeView {
     pub(super) name: String,
     pub(super) raft: Handle,
     pub(super) right: Right,
+    pub(super) credentials: Arc<Credentials>,
     pub(super) board: Board,
     pub(super) metrics: Option<Metrics>,
     pub(super) started: Instant,
@@ -89,6 +94,13 @@ impl Source for Front {
     fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, String>> {
         match self.node.get() {
             Some(node) => node.change(change),
+            None => async { Err("this node is no member of a cluster yet".to_owned()) }.boxed(),
+        }
+    }
+
+    fn tokens(&self, ask: TokenAsk) -> BoxFuture<'_, Result<TokenAnswer, String>> {
+        match self.node.get() {
+            Some(node) => node.tokens(ask),
             None => async { Err("this node is no member of a cluster yet".to_owned()) }.boxed(),
         }
     }
@@ -177,6 +189,10 @@ impl Source for NodeView {
 
     fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, String>> {
         changes::change(&self.raft, change).boxed()
+    }
+
+    fn tokens(&self, ask: TokenAsk) -> BoxFuture<'_, Result<TokenAnswer, String>> {
+        tokens::tokens(&self.raft, &self.credentials, ask).boxed()
     }
 
     fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {

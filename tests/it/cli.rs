@@ -209,3 +209,41 @@ fn an_authority_is_rotated_in_three_steps_that_wait_for_the_nodes() {
     assert!(stdout(&third).contains("one authority"), "{}", stderr(&third));
     assert_eq!(certificates(), 1);
 }
+
+#[test]
+fn joining_with_nothing_to_prove_itself_by_ends_with_64_and_names_both_ways() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let words = ["join", "127.0.0.1", "--data-dir", text(dir.path())];
+
+    let output = apolo(&words, &[("DISCORD_TOKEN", "any")]);
+
+    let said = stderr(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains("--ca-dir") && said.contains("--join-token-file"), "{said}");
+    assert!(said.contains("apolo token create"), "{said}");
+}
+
+#[test]
+fn a_join_token_in_the_arguments_ends_with_64_and_is_not_repeated() {
+    let output = apolo(&["join", "127.0.0.1", "--join-token", "apolo1.s3cret"], &[]);
+
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains("--join-token-file") && !said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn a_file_that_holds_no_join_token_ends_with_64_and_says_why() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("join.token");
+    std::fs::write(&file, "apolo1.0000beef.s3cret").expect("a file");
+    let data = dir.path().join("data");
+    let words = ["join", "127.0.0.1", "--data-dir", text(&data), "--join-token-file", text(&file)];
+
+    let free = ["--http-addr", "127.0.0.1:0", "--quic-addr", "127.0.0.1:0"];
+    let output = apolo(&[&words[..], &free].concat(), &[("DISCORD_TOKEN", "any")]);
+
+    let said = stderr(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains("this has 3") && !said.contains("s3cret"), "{said}");
+}
