@@ -14,7 +14,7 @@ use crate::invite::{Admission, Enrol, EnrolError, Enrolled, Signer};
 use crate::model::{ClusterId, NodeId};
 use crate::raft::Handle;
 use crate::store;
-use crate::transport::{JoinToken, Kept, Transport};
+use crate::transport::{JoinToken, Kept, Protocol, Transport};
 
 impl Entry<'_> {
     /// Shows the token until a member lets this node in, and keeps what it is given.
@@ -67,6 +67,15 @@ pub(super) fn cluster_of(kept: &Kept, known: Option<ClusterId>) -> Result<Cluste
         Some(own) => Err(EnrolError::OtherCluster { token, own }.into()),
         None => Ok(token),
     }
+}
+
+/// Serves removed nodes no more, whose certificates are good for a while. They may ask who is there, and are told by
+/// Raft that they are no members.
+pub(super) fn bar_removed(raft: &Handle, transport: &Transport) {
+    let states = raft.states();
+    transport.bar(move |node, protocol| {
+        !matches!(protocol, Protocol::Raft | Protocol::Join) && states.borrow().was_removed(node)
+    });
 }
 
 /// Signs for members that hold no key, and lets nodes in that show a token, if the authority is in `directory`.

@@ -264,6 +264,7 @@ impl Entry<'_> {
             on_vote: Some(Arc::new(move |term, own| promised.promise(term, own))),
         })
         .await?;
+        enrol::bar_removed(&raft, &transport);
         let authority = proof.directory();
         let stop = CancellationToken::new();
         let (members, known) = watch::channel(BTreeSet::new());
@@ -299,6 +300,7 @@ impl Entry<'_> {
         let entered = tokio::select! {
             entered = entered => entered,
             failure = member.raft.fatal() => Err(NodeError::Failed(failure)),
+            () = member.removal() => Err(NodeError::Removed),
             () = self.stop.cancelled() => Err(NodeError::Stopped),
         };
         match entered {
@@ -340,6 +342,18 @@ impl Member {
         let (node, boot) = (self.me, self.boot);
         info!(%cluster, %node, %boot, data_dir = %entry.config.data_dir.display(), "the node is a member");
         Ok(())
+    }
+
+    /// Waits until a peer that knows more than this node says that it is no member any more.
+    async fn removal(&self) {
+        let (mut removed, members, me) = (self.raft.removed(), self.raft.members(), self.me);
+        let known = removed.wait_for(|at| {
+            let members = members.borrow();
+            at.is_some_and(|at| Some(at) > members.index() || !members.contains(me))
+        });
+        if known.await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Asks to be made a member, again and again.

@@ -52,6 +52,8 @@ pub struct State {
     lead: Option<Lead>,
     applied: LogIndex,
     tokens: BTreeMap<TokenId, Invitation>,
+    /// The nodes that were removed last, by the entry that did it.
+    removed: BTreeMap<LogIndex, NodeId>,
 }
 
 /// The last leader that began to lead.
@@ -112,6 +114,12 @@ impl State {
     #[must_use]
     pub const fn tokens(&self) -> &BTreeMap<TokenId, Invitation> {
         &self.tokens
+    }
+
+    /// Whether `node` was removed. Its id never comes back, and its certificate is good for up to a day.
+    #[must_use]
+    pub fn was_removed(&self, node: NodeId) -> bool {
+        self.removed.values().any(|removed| *removed == node)
     }
 
     /// The last entry that is part of this state.
@@ -182,7 +190,7 @@ impl State {
             Command::ReturnNode(back) => self.return_node(back),
             Command::DrainNode { node, wanted } => self.drain_node(node, wanted),
             Command::StopNode { node, boot } => self.stop_node(node, boot),
-            Command::RemoveNode { node } => self.remove_node(node),
+            Command::RemoveNode { node } => self.remove_node(index, node),
             Command::HandOff(moves) => self.hand_off(&moves),
             Command::CreateToken(new) => self.create_token(new),
             Command::UseToken { token, name, by } => self.use_token(token, &name, by),

@@ -7,6 +7,9 @@ use super::{
 };
 use crate::model::{BootEpoch, Epoch, LogIndex, NodeId};
 
+/// Removed nodes that are remembered: more than a cluster loses while a certificate lasts.
+const REMOVED_MAX: usize = 1024;
+
 impl State {
     /// The leader of `term` has applied all that was committed before it. Its predecessor is known from here on.
     pub(super) fn begin_lead(&mut self, node: NodeId, term: u64) -> Outcome {
@@ -123,7 +126,7 @@ impl State {
     }
 
     /// Forgets a node. While it owns a shard it may be running it.
-    pub(super) fn remove_node(&mut self, id: NodeId) -> Outcome {
+    pub(super) fn remove_node(&mut self, index: LogIndex, id: NodeId) -> Outcome {
         let Some(node) = self.nodes.get(&id) else {
             return Outcome::Applied;
         };
@@ -133,6 +136,10 @@ impl State {
         }
         self.losses_before = self.losses_before.max(node.losses + 1);
         self.nodes.remove(&id);
+        self.removed.insert(index, id);
+        while self.removed.len() > REMOVED_MAX {
+            self.removed.pop_first();
+        }
         self.forget_hand_offs_to(id);
         Outcome::Applied
     }

@@ -132,6 +132,11 @@ impl Transport {
         self.shared.router.register(protocol, Box::new(handler));
     }
 
+    /// Turns away the streams for which `bar` says so, whatever the peer's role allows.
+    pub fn bar(&self, bar: impl Fn(NodeId, Protocol) -> bool + Send + Sync + 'static) {
+        self.shared.router.bar(Box::new(bar));
+    }
+
     /// Has `porter` answer joiners that have no certificate yet. Until then they are turned away.
     pub fn open_door(&self, porter: impl Porter) {
         self.shared.network.open_door(Box::new(porter));

@@ -107,6 +107,10 @@ impl Network {
         match answer.ok().and_then(|answer| wire::decode(&answer).ok()) {
             Some(Reply::Admitted) => Ok(()),
             Some(Reply::AskElsewhere(leader)) => Err(leader),
+            Some(Reply::NotMember(index)) => {
+                self.removed.send_replace(Some(index));
+                Err(None)
+            }
             _ => Err(None),
         }
     }

@@ -73,6 +73,11 @@ impl Server {
             Refused::Failed
         };
         match ask {
+            Ask::Append(_) | Ask::Admit(_) | Ask::Transfer(_)
+                if let Some(index) = self.removed(node) =>
+            {
+                Ok(Reply::NotMember(index))
+            }
             Ask::Append(request) => {
                 let done = self.raft.append_entries(request).await;
                 done.map(Reply::Append).map_err(|error| failed(&error))
@@ -121,6 +126,14 @@ impl Server {
         let index = committed.log_id().as_ref()?.index;
         let known = committed.membership().get_node(&node).is_some();
         (!known).then_some(index)
+    }
+
+    /// The index by which `node` is known to have been removed. It can't be a leader that this node has not heard of, as
+    /// a mere stranger can, nor become a member again.
+    fn removed(&self, node: NodeId) -> Option<u64> {
+        let states = self.handle.states();
+        let state = states.borrow();
+        state.was_removed(node).then(|| state.applied().0)
     }
 
     async fn snapshot(&self, node: NodeId, mut stream: Stream) {
@@ -199,4 +212,59 @@ async fn propose(handle: &Handle, request: &[u8]) -> Result<Forwarded, Refused> 
             return Err(Refused::Failed);
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::raft::AppendEntriesRequest;
+
+    use super::*;
+    use crate::{
+        model::{BootEpoch, ClusterId},
+        raft::{self, types::Vote},
+        state::{Command, Outcome},
+        store::{Memory, Recovered},
+    };
+
+    const GONE: NodeId = NodeId(2);
+
+    async fn leader() -> Server {
+        let options = raft::Options {
+            node: NodeId(1),
+            store: Arc::new(Memory::default()),
+            recovered: Recovered::default(),
+            transport: None,
+            on_vote: None,
+        };
+        let handle = Handle::start(options).await.unwrap();
+        handle.form([NodeId(1)]).await.unwrap();
+        let mut leadership = handle.leadership();
+        leadership.wait_for(|seen| matches!(seen, Leadership::Leading { .. })).await.unwrap();
+        Server { raft: handle.raft().clone(), handle, votes_from: Instant::now() }
+    }
+
+    /// Its certificate may be good for a day, and its log tells it that it is a member.
+    #[tokio::test]
+    async fn a_removed_node_neither_leads_nor_becomes_a_member_again() {
+        let server = leader().await;
+        for command in [
+            Command::Form { cluster: ClusterId::mint() },
+            Command::StartNode { node: GONE, name: "gone".to_owned(), boot: BootEpoch(1) },
+            Command::RemoveNode { node: GONE },
+        ] {
+            assert_eq!(server.handle.propose(command).await, Ok(Outcome::Applied));
+        }
+        let vote = Vote::new_committed(99, GONE);
+        let append =
+            AppendEntriesRequest { vote, prev_log_id: None, entries: vec![], leader_commit: None };
+
+        for ask in [Ask::Append(append), Ask::Admit(GONE)] {
+            let reply = server.ask(GONE, &wire::encode(&ask)).await;
+            assert!(matches!(reply, Ok(Reply::NotMember(_))), "{reply:?}");
+        }
+
+        assert!(server.handle.is_leader());
+        assert!(!server.handle.members().borrow().contains(GONE));
+        server.handle.shutdown().await;
+    }
 }

@@ -177,3 +177,17 @@ fn commands_for_a_node_that_nobody_knows_are_refused() {
         assert_eq!(log.apply(command), Outcome::Refused(Refusal::Unknown));
     }
 }
+
+#[test]
+fn removed_nodes_are_remembered_and_of_very_many_the_last() {
+    let mut log = Log::formed(1);
+    for id in 100..1200 {
+        log.start(NodeId(id), 1);
+        log.ok(Command::RemoveNode { node: NodeId(id) });
+    }
+
+    assert!(log.state.was_removed(NodeId(1199)) && log.state.was_removed(NodeId(176)));
+    assert!(!log.state.was_removed(NodeId(175)) && !log.state.was_removed(NODE));
+    log.ok(Command::RemoveNode { node: NodeId(5000) });
+    assert!(!log.state.was_removed(NodeId(5000)), "nobody knows it");
+}
