@@ -243,6 +243,38 @@ mod tests {
         Server { raft: handle.raft().clone(), handle, votes_from: Instant::now() }
     }
 
+    fn leads(node: NodeId) -> Ask {
+        let vote = Vote::new_committed(99, node);
+        Ask::Append(AppendEntriesRequest {
+            vote,
+            prev_log_id: None,
+            entries: vec![],
+            leader_commit: None,
+        })
+    }
+
+    /// The certificate says who it is, and a request says so too.
+    #[tokio::test]
+    async fn a_peer_that_speaks_for_another_node_is_refused_and_changes_nothing() {
+        let server = leader().await;
+        let before = server.handle.states().borrow().applied();
+        let vote = Vote::new(99, NodeId(3));
+        let votes =
+            || openraft::raft::VoteRequest { vote, last_log_id: None, leadership_transfer: false };
+
+        for ask in
+            [leads(NodeId(3)), Ask::Vote(votes()), Ask::PreVote(votes()), Ask::Admit(NodeId(3))]
+        {
+            let reply = server.ask(GONE, &wire::encode(&ask)).await;
+            assert!(matches!(reply, Err(Refused::NotAllowed)), "{reply:?}");
+        }
+
+        assert!(server.handle.is_leader());
+        assert_eq!(server.handle.states().borrow().applied(), before);
+        assert!(!server.handle.members().borrow().contains(NodeId(3)));
+        server.handle.shutdown().await;
+    }
+
     /// Its certificate may be good for a day, and its log tells it that it is a member.
     #[tokio::test]
     async fn a_removed_node_neither_leads_nor_becomes_a_member_again() {
@@ -254,11 +286,8 @@ mod tests {
         ] {
             assert_eq!(server.handle.propose(command).await, Ok(Outcome::Applied));
         }
-        let vote = Vote::new_committed(99, GONE);
-        let append =
-            AppendEntriesRequest { vote, prev_log_id: None, entries: vec![], leader_commit: None };
 
-        for ask in [Ask::Append(append), Ask::Admit(GONE)] {
+        for ask in [leads(GONE), Ask::Admit(GONE)] {
             let reply = server.ask(GONE, &wire::encode(&ask)).await;
             assert!(matches!(reply, Ok(Reply::NotMember(_))), "{reply:?}");
         }

@@ -7,14 +7,14 @@ use apolo::{
     invite::{Admission, Enrol, EnrolError, Enrolled},
     model::{ClusterId, NodeId, TokenId, UnixMillis},
     state::{Command, NewToken},
-    transport::{JoinSecret, JoinToken},
+    transport::{Doorstep, Identity, JoinSecret, JoinToken, SigningRequest},
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Member;
-use crate::transport::support::{CLUSTER, Ca, HOUR, ca, server, within};
+use crate::transport::support::{CLUSTER, Ca, HOUR, PATIENCE, ca, server, within};
 
 /// A member whose door is open, and a token.
 async fn open(ca: &Ca) -> (Member, JoinToken) {
@@ -120,4 +120,41 @@ async fn the_id_of_a_node_that_is_known_is_given_to_nobody_else() {
     let said = error.to_string();
     assert!(said.contains("--name known"), "{said}");
     tokio::time::timeout(Duration::from_secs(60), member.stop()).await.expect("it stops");
+}
+
+/// A request as the wire has it, and whether it was let in.
+async fn knock(member: &Member, token: &JoinToken, node: u64, request: &[u8]) -> bool {
+    let body = (token.id, *token.secret.expose(), NodeId(node), "two", request.to_vec());
+    let bytes = postcard::to_extend(&body, vec![1]).expect("it fits");
+    let met = Doorstep::at(member.transport.address(), token.pin, PATIENCE).await;
+    let answer = met.expect("a member").ask(&bytes, PATIENCE).await.expect("an answer");
+    assert!(matches!(answer[..2], [1, 0 | 1]), "{answer:?}");
+    answer[1] == 0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_to_sign_anything_else_is_refused_and_uses_up_no_token() {
+    let ca = ca();
+    let (member, token) = open(&ca).await;
+    let other = ClusterId(Uuid::from_u128(1));
+    let request = |identity| SigningRequest::new(&identity).expect("a request").der().to_vec();
+    let mut unsigned = request(server(2));
+    *unsigned.last_mut().expect("a signature") ^= 1;
+
+    for wrong in [
+        request(server(1)),
+        request(server(3)),
+        request(Identity::joiner(NodeId(2))),
+        request(Identity::server(other, NodeId(2))),
+        unsigned,
+        b"none at all".to_vec(),
+        Vec::new(),
+    ] {
+        assert!(!knock(&member, &token, 2, &wrong).await);
+    }
+
+    let state = member.raft.states().borrow().clone();
+    assert_eq!(state.tokens()[&TokenId(5)].used, None);
+    assert!(knock(&member, &token, 2, &request(server(2))).await);
+    member.stop().await;
 }

@@ -10,7 +10,7 @@ use apolo::{
     http::{SocketPath, TokenCreated, TokenRequest, TokenRow},
     invite::EnrolError,
     model::{TokenId, UnixMillis},
-    transport::{Authority, JoinSecret, JoinToken},
+    transport::{Authority, JoinSecret, JoinToken, Kept, SigningRequest},
 };
 use futures_util::future::join_all;
 use serde::{Serialize, de::DeserializeOwned};
@@ -220,4 +220,70 @@ async fn a_used_token_is_refused_by_the_next_leader_and_a_member_without_the_key
     for node in nodes {
         node.shutdown().await;
     }
+}
+
+/// A command of the CLI beside the node whose data directory this is: its status, and what it says.
+async fn cli(dir: &Path, words: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_apolo"));
+    command.arg("token").args(words).arg("--data-dir").arg(dir).env_clear();
+    let output = timeout(DEADLINE, command.output()).await.expect("it ends").expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cli_prints_a_token_alone_and_lists_and_revokes_it() {
+    let bench = Bench::new().await;
+    let one = begin(bench.config("one", &[])).await.expect("it starts");
+    let dir = bench.dir("one");
+
+    let (status, token, hints) = cli(&dir, &["create", "--ttl", "30m", "--name", "two"]).await;
+    assert_eq!(status, Some(0), "{hints}");
+    let parsed: JoinToken = token.trim_end().parse().expect("a token, and nothing else");
+    assert_eq!(token, format!("{}\n", parsed.expose()));
+    let id = parsed.id.to_string();
+    assert!(hints.contains(&id) && !hints.contains(token.split('.').nth(2).expect("a secret")));
+
+    let (_, listed, _) = cli(&dir, &["list"]).await;
+    assert!(listed.contains(&id) && listed.contains("two"), "{listed}");
+    let (_, json, _) = cli(&dir, &["list", "--json"]).await;
+    let rows: Vec<TokenRow> = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((rows.len(), rows[0].used_at), (1, None));
+    let (status, said, _) = cli(&dir, &["revoke", &id]).await;
+    assert!(status == Some(0) && said.contains(&id), "{said}");
+    let (status, _, said) = cli(&dir, &["revoke", &id]).await;
+    assert_eq!(status, Some(1), "{said}");
+    assert_eq!(cli(&dir, &["create", "--ttl", "25h"]).await.0, Some(64));
+    one.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_leaf_has_ended_is_let_in_again_by_a_token_for_its_name() {
+    let bench = Bench::new().await;
+    let one = begin(bench.config("one", &[])).await.expect("it starts");
+    let dir = bench.dir("one");
+    let first = token(&dir, HOUR_MS, None).await.expose();
+    let two = begin(bench.invited("two", &[&one], &first)).await.expect("it joins");
+    let id = two.id();
+    two.shutdown().await;
+    let authority = Authority::load(&dir.join("ca"), UnixMillis::now()).expect("an authority");
+    let kept = Kept::load(&bench.dir("two")).expect("readable").expect("a leaf");
+    let request = SigningRequest::new(kept.identity()).expect("a request");
+    let long_ago = UnixMillis(UnixMillis::now().0 - 2 * HOUR_MS);
+    let lifetime = Duration::from_hours(1);
+    let chain = authority.sign(request.der(), kept.identity(), lifetime, long_ago);
+    let ended = Kept::new(request.accept(chain.expect("signed")), kept.authorities().to_vec());
+    ended.expect("a leaf").save(&bench.dir("two")).expect("it is kept");
+
+    let error = begin(bench.config("two", &[&one])).await.expect_err("its leaf has ended");
+    assert!(error.is_usage() && error.to_string().contains("--name two"), "{error}");
+    let unnamed = token(&dir, HOUR_MS, None).await.expose();
+    let refused = refusal(begin(bench.invited("two", &[&one], &unnamed)).await);
+    assert!(refused.contains("--name two"), "{refused}");
+
+    let named = token(&dir, HOUR_MS, Some("two")).await.expose();
+    let two = begin(bench.invited("two", &[&one], &named)).await.expect("it is let in again");
+    assert_eq!(two.id(), id);
+    two.shutdown().await;
+    one.shutdown().await;
 }
