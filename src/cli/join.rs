@@ -70,11 +70,20 @@ fn prove(config: &mut Config) -> Result<(), Failure> {
         Some(directory) => {
             format!("the cluster's authority is not there: {} is no directory", directory.display())
         }
-        None if config.join_token_file.is_some() => return Ok(()),
+        None if config.join_token_file.is_some() => return somewhere_to_go(config),
         None if has_proof(&config.data_dir) => return Ok(()),
         None => format!(
             "this node has nothing to prove itself by: there is no authority (--ca-dir, usually {CA_DIR}) and no token (--join-token-file)"
         ),
     };
     Err(Failure::usage(problem).help("Make an authority with `apolo ca create --ca-dir DIR`, copy it to every node, and name it with --ca-dir or APOLO_CA_DIR. To join a cluster that runs without having its key, make a token on a member with `apolo token create`, put it into a file, and name that with --join-token-file or APOLO_JOIN_TOKEN_FILE."))
+}
+
+/// A token is shown to a member, and none was named.
+fn somewhere_to_go(config: &Config) -> Result<(), Failure> {
+    if !config.peers.is_empty() || config.discover.is_some() {
+        return Ok(());
+    }
+    Err(Failure::usage("there is nobody to show the token to: no PEER and no --discover was given")
+        .help("Name a member of the token's cluster: `apolo join node-1 --join-token-file FILE`."))
 }

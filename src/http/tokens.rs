@@ -84,27 +84,26 @@ pub(super) fn routes() -> Router<Shared> {
 }
 
 async fn list(asked: Asked) -> Response {
-    done(TokenAsk::List, asked).await
+    done(Ok(TokenAsk::List), asked).await
 }
 
 async fn create(asked: Asked, request: Result<Json<TokenRequest>, JsonRejection>) -> Response {
-    match request {
-        Ok(Json(request)) => done(TokenAsk::Create(request), asked).await,
-        Err(error) => problem(StatusCode::BAD_REQUEST, &error.body_text()),
-    }
+    let ask = request.map(|Json(request)| TokenAsk::Create(request));
+    done(ask.map_err(|error| error.body_text()), asked).await
 }
 
 async fn revoke(Path(id): Path<String>, asked: Asked) -> Response {
-    match id.parse() {
-        Ok(id) => done(TokenAsk::Revoke(id), asked).await,
-        Err(error) => problem(StatusCode::BAD_REQUEST, &format!("{id:?}: {error}")),
-    }
+    let ask = id.parse().map(TokenAsk::Revoke);
+    done(ask.map_err(|error| format!("{id:?}: {error}")), asked).await
 }
 
 /// Who may make a token may see which there are, and nobody else: they say which nodes are about to come.
-async fn done(ask: TokenAsk, (shared, way, headers): Asked) -> Response {
-    match refusal(&shared.0, way.0, &headers) {
-        Some(refused) => refused,
-        None => answer(shared.0.source.tokens(ask).await),
+async fn done(ask: Result<TokenAsk, String>, (shared, way, headers): Asked) -> Response {
+    if let Some(refused) = refusal(&shared.0, way.0, &headers) {
+        return refused;
+    }
+    match ask {
+        Ok(ask) => answer(shared.0.source.tokens(ask).await),
+        Err(reason) => problem(StatusCode::BAD_REQUEST, &reason),
     }
 }

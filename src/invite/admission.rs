@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::time::{Instant, timeout};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     Signer,
@@ -30,6 +30,8 @@ const NAME_BYTES_MAX: usize = 63;
 
 /// The most members that a joiner is told of.
 const MEMBERS_MAX: usize = 64;
+
+const TOO_MANY: &str = "too many wrong tokens came from this address; wait a minute";
 
 /// The same for a token that nobody made and for a secret that is another's: a guess learns nothing.
 const WRONG: &str = "there is no such token: copy all of it, or make another with `apolo token create`; it may have \
@@ -54,6 +56,11 @@ impl Porter for Admission {
     fn answer(&self, source: IpAddr, request: Bytes) -> BoxFuture<'static, Bytes> {
         let this = self.clone();
         async move {
+            if !this.attempts(|attempts| attempts.may_try(source, Instant::now())) {
+                // Said to the joiner alone: whoever guesses must not fill the log.
+                debug!(%source, "too many wrong tokens");
+                return wire::encode(&Welcome::Later { reason: TOO_MANY.to_owned() }).into();
+            }
             let welcome = this.welcome(source, &request).await;
             if let Welcome::Refused { reason } | Welcome::Later { reason } = &welcome {
                 warn!(%source, %reason, "a node was not let in");
@@ -72,10 +79,6 @@ impl Admission {
     }
 
     async fn welcome(&self, source: IpAddr, request: &[u8]) -> Welcome {
-        if !self.attempts(|attempts| attempts.may_try(source, Instant::now())) {
-            let reason = "too many wrong tokens came from this address; wait a minute".to_owned();
-            return Welcome::Later { reason };
-        }
         let authority = match self.signer.authority().await {
             Ok(Some(authority)) => authority,
             Ok(None) => return Welcome::NoKey { members: self.addresses() },

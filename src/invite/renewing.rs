@@ -74,11 +74,13 @@ impl Renewing {
                 let now = UnixMillis::now();
                 let checked = bundle.check(self.kept.authorities(), now);
                 let (authorities, signer) = checked.map_err(|error| format!("{peer}: {error}"))?;
-                self.trust(authorities).map_err(|error| error.to_string())?;
-                if self.is_due(now) || self.kept.issuer() != Some(&signer) {
-                    self.renew(peer).await.map_err(|error| format!("{peer}: {error}"))?;
-                }
-                return Ok(());
+                // A new leaf brings the authorities along: they may not include the present one's any more.
+                let done = if self.is_due(now) || self.kept.issuer() != Some(&signer) {
+                    self.renew(peer).await
+                } else {
+                    self.trust(authorities)
+                };
+                return done.map_err(|error| format!("{peer}: {error}"));
             }
         }
         Err("no member that is connected holds the authority's key".to_owned())
@@ -132,8 +134,14 @@ impl Renewing {
         let (authorities, _) = signed.authorities.check(self.kept.authorities(), now)?;
         let chain = signed.chain.into_iter().map(CertificateDer::from).collect();
         let kept = Kept::new(request.accept(chain), authorities)?;
-        kept.install(&self.credentials)?;
+        if kept.identity() != self.credentials.identity() {
+            let (found, own) = (*kept.identity(), *self.credentials.identity());
+            return Err(AuthorityError::LeafForeign { found, own });
+        }
+        // That the key is the leaf's. Then durable first, so that a restart shows what peers were shown.
+        kept.credentials()?;
         kept.save(&self.directory)?;
+        kept.install(&self.credentials)?;
         metrics::counter!("apolo_transport_renewals_total").increment(1);
         info!(identity = %kept.identity(), "leaf renewed by a member");
         self.kept = kept;

@@ -247,3 +247,13 @@ fn a_file_that_holds_no_join_token_ends_with_64_and_says_why() {
     assert_eq!(output.status.code(), Some(64), "{said}");
     assert!(said.contains("this has 3") && !said.contains("s3cret"), "{said}");
 }
+
+#[test]
+fn a_token_that_can_be_shown_to_nobody_ends_with_64() {
+    let output =
+        apolo(&["join", "--join-token-file", "/does/not/exist"], &[("DISCORD_TOKEN", "any")]);
+
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains("apolo join node-1"), "{said}");
+}
