@@ -156,3 +156,77 @@ fn modified(path: &Path) -> Result<UnixMillis, AuthorityError> {
     let millis = seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000);
     Ok(UnixMillis(u64::try_from(millis).unwrap_or(0)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authority() -> (tempfile::TempDir, std::path::PathBuf, UnixMillis) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca");
+        let now = UnixMillis::now();
+        Authority::create(&path, now).unwrap();
+        (directory, path, now)
+    }
+
+    fn stage(path: &Path, now: UnixMillis) -> Stage {
+        Roll::look(path, now).unwrap().stage
+    }
+
+    #[test]
+    fn each_step_waits_for_what_nodes_need() {
+        let (_directory, path, now) = authority();
+        let single = Roll::look(&path, now).unwrap();
+        assert_eq!((single.stage, single.wait(now)), (Stage::Single, Duration::ZERO));
+
+        let both = single.step(&path, now).unwrap();
+        assert_eq!(both.stage, Stage::Both);
+        assert!(!both.wait(both.since).is_zero() && both.wait(both.since.plus(SETTLE)).is_zero());
+        let switched = both.step(&path, now).unwrap();
+        assert_eq!(switched.stage, Stage::Switched);
+        assert!(!switched.wait(switched.since.plus(LEAF_LIFETIME)).is_zero());
+        assert!(switched.wait(switched.since.plus(LEAF_LIFETIME + SETTLE)).is_zero());
+        assert_eq!(switched.step(&path, now).unwrap().stage, Stage::Single);
+    }
+
+    #[test]
+    fn the_new_authority_signs_what_both_trusted_before() {
+        let (_directory, path, now) = authority();
+        let load = || Authority::load(&path, now).unwrap();
+        let old = load().certificate().clone();
+
+        let both = Roll::look(&path, now).unwrap().step(&path, now).unwrap();
+        let trusted = load().certificates().to_vec();
+        assert_eq!((trusted.len(), load().certificate()), (2, &old));
+        let switched = both.step(&path, now).unwrap();
+        assert_eq!(load().certificates(), trusted);
+        assert_ne!(load().certificate(), &old);
+        switched.step(&path, now).unwrap();
+        assert_eq!(load().certificates(), [trusted[1].clone()]);
+    }
+
+    #[test]
+    fn a_step_that_was_interrupted_is_done_again_or_whole() {
+        let (_directory, path, now) = authority();
+        let (_, stray) = Authority::generate(now).unwrap();
+        replace(&path, NEXT_KEY, &stray, files::KEY_MODE).unwrap();
+        assert_eq!(stage(&path, now), Stage::Single, "a key that nobody trusts yet");
+
+        Roll::look(&path, now).unwrap().step(&path, now).unwrap();
+        assert_eq!(stage(&path, now), Stage::Both);
+        fs::copy(path.join(NEXT_KEY), path.join(files::KEY)).unwrap();
+        assert_eq!(stage(&path, now), Stage::Switched, "the key is there, and its copy too");
+
+        Roll::look(&path, now).unwrap().step(&path, now).unwrap();
+        assert_eq!(stage(&path, now), Stage::Single);
+        assert!(!path.join(NEXT_KEY).exists());
+    }
+
+    #[test]
+    fn files_that_do_not_fit_are_not_rolled() {
+        let ((_one, path, now), (_two, other, _)) = (authority(), authority());
+        fs::copy(other.join(files::KEY), path.join(files::KEY)).unwrap();
+
+        assert!(matches!(Roll::look(&path, now), Err(AuthorityError::Mismatch { .. })));
+    }
+}
