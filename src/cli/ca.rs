@@ -36,14 +36,15 @@ struct Create {
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Run it three times, and after each time copy ca.crt and ca.key to every node that has them (or update the Secret); nodes
-see new files within 10 s, and nodes that joined with a token ask for them every 30 s:
+Run it three times, and after each time copy ca.crt and ca.key to every node that has them (or
+update the Secret). Nodes see new files within 10 s; nodes that joined with a token ask for them
+every 30 s.
   1  makes a new authority: ca.crt trusts both, the old one signs
   2  the new one signs; every node renews its certificate at once
   3  ca.crt trusts the new one alone
-A step that comes too soon for nodes that have not seen the last one is refused, with the time that is left: 5 minutes
-before step 2, a certificate's 24 hours before step 3. The times are those of the files' last change. ca.next.key stays
-where it is; tokens to join with that were made before step 2 end with it.")]
+A step that comes too soon for nodes that have not seen the last one is refused, with the time that
+is left: 5 minutes before step 2, a certificate's 24 hours before step 3, by the files' last change.
+ca.next.key stays where it is; tokens to join with that were made before step 2 end with it.")]
 struct Rotate {
     #[command(flatten)]
     place: Where,

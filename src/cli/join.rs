@@ -28,7 +28,7 @@ Examples:
   apolo ca create --ca-dir /etc/apolo/ca            once, and copied to every node
   apolo join node-1 node-2 node-3 --expect 3        the same line on each of the three, at every start
   apolo join --discover dns:apolo.default.svc --expect 3
-  apolo join node-1 --join-token-file join.token    without the authority, by a token of `apolo token create`
+  apolo join node-1 --join-token-file join.token    without ca.key, by `apolo token create`
 
 The nodes look for each other. If any is in a cluster, the others join that one; exactly --expect nodes that have no
 data form a new one, once all of them see each other. A node that has lost its disk joins again as a new member.";

@@ -51,9 +51,10 @@ Examples:
   apolo token create > join.token                 on a member; the token alone goes to stdout
   apolo join node-1 --join-token-file join.token  on the new node, which needs no ca.key
 
-Whoever has the token can join the cluster once: hand it over as you would the bot's token. It pins the cluster's
-authority, so the new node shows it to no one else. The new node makes its own key, and a member that holds ca.key
-signs its certificate, now and whenever two thirds of its 24 h are over.";
+Whoever has the token can join the cluster once: hand it over as you would the bot's token. It
+pins the cluster's authority, so the new node shows it to no one else. The new node makes its own
+key, and a member that holds ca.key signs its certificate, now and whenever two thirds of its 24 h
+are over.";
 
 #[derive(clap::Args, Debug)]
 struct List {
