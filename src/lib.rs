@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod gateway;
 pub mod http;
+pub mod invite;
 pub mod lease;
 pub mod model;
 pub mod node;

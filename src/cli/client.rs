@@ -2,8 +2,8 @@
 
 use std::{error::Error, io, time::Duration};
 
-use reqwest::{Method, Response, StatusCode};
-use serde::{Deserialize, de::DeserializeOwned};
+use reqwest::{Method, Response, StatusCode, header::CONTENT_TYPE};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
 
 use crate::config::Config;
@@ -65,22 +65,46 @@ impl Client {
 
     /// How things stand, as the node sees them.
     pub(super) async fn view(&self) -> Result<View, Failure> {
-        self.ask(Method::GET, "api/v1/status").await
+        self.get("status").await
     }
 
     /// Asks for a change of the cluster, by its path behind `/api/v1/`.
     pub(super) async fn change(&self, path: &[&str]) -> Result<Changed, Failure> {
-        self.ask(Method::POST, &format!("api/v1/{}", path.join("/"))).await
+        self.post(&path.join("/"), &()).await
+    }
+
+    /// Asks for what is at a path behind `/api/v1/`.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.ask(Method::GET, path, None).await
+    }
+
+    /// Sends `body` to a path behind `/api/v1/`.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Failure::failed(format!("can't write JSON: {error}")))?;
+        self.ask(Method::POST, path, Some(body)).await
     }
 
     /// Lifts a halt.
     pub(super) async fn unhalt(&self) -> Result<Unhalted, Failure> {
-        self.ask(Method::POST, "api/v1/unhalt").await
+        self.post("unhalt", &()).await
     }
 
-    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, Failure> {
-        let url = format!("{}/{path}", self.base.as_str().trim_end_matches('/'));
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<T, Failure> {
+        let url = format!("{}/api/v1/{path}", self.base.as_str().trim_end_matches('/'));
         let mut request = self.http.request(method, url);
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose());
         }

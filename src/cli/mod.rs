@@ -23,6 +23,7 @@ mod simulate;
 mod status;
 mod stock;
 mod tether;
+mod token;
 mod unhalt;
 mod version;
 
@@ -77,6 +78,8 @@ enum Command {
     Recover(recover::Arguments),
     /// Let identifies go on after a fatal close code, once its cause is mended
     Unhalt(unhalt::Arguments),
+    /// Make a token by which a node joins that holds no authority's key; list and revoke them
+    Token(token::Arguments),
     /// Make the authority that the nodes of a cluster prove themselves by
     Ca(ca::Arguments),
     /// Measure
@@ -137,6 +140,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Leave(arguments) => wait_for(leave::run(arguments)),
         Command::Remove(arguments) => wait_for(changes::remove(arguments)),
         Command::Recover(arguments) => wait_for(recover::run(arguments)),
+        Command::Token(arguments) => wait_for(token::run(arguments)),
         Command::Unhalt(arguments) => wait_for(unhalt::run(arguments)),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

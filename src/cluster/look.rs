@@ -17,7 +17,7 @@ use crate::{
     transport::{CloseCode, Ended, Identity, Meeting, Refusal, Role, Transport, TransportError},
 };
 
-use super::{Answer, Question};
+use super::{Answer, Caller, Candidates, Question};
 
 /// How long an address has for everything: a handshake and an answer take some milliseconds, and a promise the disk's
 /// time besides.
@@ -53,6 +53,28 @@ pub(super) async fn ask_all(
         asked.push(ask(transport, address, &question).map(move |reply| (address, reply)).boxed());
     }
     iter(asked).buffer_unordered(ASKED_MAX).collect().await
+}
+
+/// The members that answer at `candidates`, or that those name, as the members of the caller's own cluster.
+pub async fn members(
+    transport: &Transport,
+    candidates: &Candidates,
+    name: &str,
+) -> Vec<(NodeId, SocketAddr)> {
+    let own = *transport.identity();
+    let from = Caller { node: own.node, name: name.to_owned(), boot: transport.boot() };
+    let question = Question::WhoAreYou { from, sees: BTreeSet::from([own.node]) };
+    let addresses = candidates.resolve().await.addresses;
+    let mut found = Vec::new();
+    for (address, reply) in ask_all(transport, addresses, &question).await {
+        if let Reply::Answer(node, Answer::Member { cluster, peers, .. }) = reply
+            && cluster == own.cluster
+        {
+            found.push((node, address));
+            found.extend(peers.into_iter().map(|peer| (peer.node, peer.address)));
+        }
+    }
+    found
 }
 
 /// Asks one address.

@@ -32,6 +32,7 @@ mod wire;
 pub use decide::{Decision, Heard, Standing, Verdict, View, consider, decide, sees};
 pub use directory::Directory;
 pub use discover::{Candidates, Resolution};
+pub use look::members;
 pub use peers::{Discover, PORT, PeerAddress, PeerError};
 pub use seek::{Outcome, Seek, SeekError};
 pub use waiting::Waiting;

@@ -125,6 +125,11 @@ pub enum Waiting {
     },
     /// This node is a member, and too few voters reach each other to commit that it is here.
     NoQuorum,
+    /// No member has let this node in yet, which has a token.
+    Invited {
+        /// Who was asked, and what came of it.
+        reasons: BTreeMap<String, String>,
+    },
     /// This node has founded a cluster, and remembers nothing of it.
     Forgotten {
         /// The cluster.
@@ -226,6 +231,13 @@ impl Display for Waiting {
                 "its cluster has no quorum: fewer voters than that reach each other, so no shard runs; start the \
                  others, or, if they are gone for good, see `apolo recover --help`",
             ),
+            Self::Invited { reasons } if reasons.is_empty() => {
+                f.write_str("there is nobody to show the token to: no peer is known yet")
+            }
+            Self::Invited { reasons } => {
+                let reasons = reasons.iter().map(|(address, says)| format!("{address} ({says})"));
+                write!(f, "the token has not been taken yet by {}", list(reasons))
+            }
             Self::Forgotten { cluster } => write!(
                 f,
                 "cluster {cluster} has been formed by this node, whose data directory holds nothing of it: it was \

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use thiserror::Error;
 
-use super::{Origin, Setting};
+use super::{Origin, Setting, secret};
 
 /// Why a text is no value of its setting.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -148,6 +148,10 @@ impl ConfigError {
                     .to_owned(),
             ),
             Self::WrongKind { .. } => Some("Write `key = \"value\"`.".to_owned()),
+            Self::SecretOutsideEnvironment { variable: secret::JOIN_TOKEN, .. } => Some(
+                "Arguments are read by more people than should know a secret: put the token into a file, and name that with --join-token-file or APOLO_JOIN_TOKEN_FILE."
+                    .to_owned(),
+            ),
             Self::SecretOutsideEnvironment { variable, .. } => Some(format!(
                 "Arguments and files are read by more people than should know a secret: set {variable}, or {variable}_FILE with the name of a file that holds it."
             )),

@@ -21,7 +21,7 @@ pub struct Flags<const CLIENT: bool> {
 }
 
 /// Flags that nobody should use, caught so that the refusal can say why.
-const SECRETS: &[&str] = &["token", "discord-token", "api-token"];
+const SECRETS: &[&str] = &["token", "discord-token", "api-token", "join-token"];
 
 impl<const CLIENT: bool> Flags<CLIENT> {
     /// What [`load`](super::load) reads.

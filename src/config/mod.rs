@@ -57,6 +57,8 @@ pub struct Config {
     pub voters: usize,
     /// Where the cluster's authority is. Without one the node makes its own.
     pub ca_dir: Option<PathBuf>,
+    /// Where the token is by which a node joins that holds no authority's key.
+    pub join_token_file: Option<PathBuf>,
     /// This node's name for people.
     pub name: String,
     /// Discord's API, or whatever speaks its protocol; without a slash at the end.
@@ -129,6 +131,7 @@ impl Default for Config {
             expect: 1,
             voters: 3,
             ca_dir: None,
+            join_token_file: None,
             name: String::new(),
             discord_api: Url::parse("https://discord.com").expect("a constant that parses"),
             token: None,

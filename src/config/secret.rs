@@ -11,6 +11,10 @@ pub(super) const DISCORD_TOKEN: &str = "DISCORD_TOKEN";
 /// The variable of the API's token; with `_FILE`, that of a file which holds it.
 pub(super) const API_TOKEN: &str = "APOLO_API_TOKEN";
 
+/// With `_FILE`, the variable of a file that holds a token to join with. By itself it is none: that token is read from a
+/// file alone.
+pub(super) const JOIN_TOKEN: &str = "APOLO_JOIN_TOKEN";
+
 /// A token has less than 100 bytes; more is a wrong file.
 const FILE_BYTES_MAX: u64 = 4096;
 
@@ -20,6 +24,7 @@ pub(super) fn variable_for(key: &str) -> Option<&'static str> {
     match key.as_str() {
         "token" | "bot-token" | "discord-token" => Some(DISCORD_TOKEN),
         "api-token" | "apolo-api-token" => Some(API_TOKEN),
+        "join-token" | "apolo-join-token" => Some(JOIN_TOKEN),
         _ => None,
     }
 }

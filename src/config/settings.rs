@@ -146,6 +146,16 @@ pub const SETTINGS: &[Setting] = &[
         set: |config, text| value::path(text).map(|dir| config.ca_dir = Some(dir)),
     },
     Setting {
+        key: "join-token-file",
+        env: &["APOLO_JOIN_TOKEN_FILE"],
+        placeholder: "FILE",
+        help: "Join without the authority's key: a file with a token that `apolo token create` has made",
+        expected: "a file",
+        default: None,
+        scope: Scope::Node,
+        set: |config, text| value::path(text).map(|file| config.join_token_file = Some(file)),
+    },
+    Setting {
         key: "discord-api",
         env: &["DISCORD_API"],
         placeholder: "URL",

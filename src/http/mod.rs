@@ -20,12 +20,14 @@ mod server;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod view;
 
 pub use bind::{BindError, bind, bind_free};
 pub use ready::{Condition, Readiness, readiness};
 pub use server::{Options, Server};
 pub use socket::{SOCKET_FILE, SocketPath};
+pub use tokens::{TokenAnswer, TokenAsk, TokenCreated, TokenRequest, TokenRow};
 pub use view::{
     Excess, Halt, HealthBody, Node, NodeRow, Phase, Role, ShardRow, Target, Unhalted, View,
 };
@@ -85,6 +87,12 @@ pub trait Source: Send + Sync + fmt::Debug + 'static {
 
     /// Does what an operator asks of the cluster. The answer, and an error, is a sentence for the operator.
     fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, String>>;
+
+    /// Makes, lists and revokes tokens to join with. An error is a sentence for the operator.
+    fn tokens(&self, ask: TokenAsk) -> BoxFuture<'_, Result<TokenAnswer, String>> {
+        let _ = ask;
+        Box::pin(async { Err("this node knows no tokens".to_owned()) })
+    }
 
     /// Lets identifies go on after a fatal close code. An error is a sentence for the operator.
     fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>>;

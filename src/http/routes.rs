@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::model::{ShardId, Token};
 
-use super::{Change, HealthBody, Source, access, access::Way, readiness};
+use super::{Change, HealthBody, Source, access, access::Way, readiness, tokens};
 
 /// No request has a body that means anything; this is what it may hold all the same.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -36,12 +36,13 @@ const INDEX: &str = "apolo
 /api/v1/transfer-leader[/NODE]  POST: hand the leadership to a node
 /api/v1/remove/NODE   POST: forget a node that is dead for good
 /api/v1/leave         POST: have this very node leave the cluster, and end
+/api/v1/tokens        GET, POST: tokens by which nodes join; /api/v1/tokens/ID/revoke takes one back
 /api/v1/unhalt        POST: let identifies go on after a fatal close code
 ";
 
 #[derive(Clone)]
-struct Shared {
-    source: Arc<dyn Source>,
+pub(super) struct Shared {
+    pub(super) source: Arc<dyn Source>,
     token: Option<Token>,
 }
 
@@ -67,6 +68,7 @@ pub(super) fn router(source: Arc<dyn Source>, token: Option<Token>) -> Router {
         .route("/api/v1/leave", post(leave))
         .route("/api/v1/transfer-leader", post(transfer_leader))
         .route("/api/v1/transfer-leader/{node}", post(transfer_leader_to))
+        .merge(tokens::routes())
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such path; `/` lists them") })
         .method_not_allowed_fallback(|| async {
             problem(StatusCode::METHOD_NOT_ALLOWED, "no such method on this path")
@@ -122,7 +124,7 @@ async fn unhalt(
     answer(shared.source.unhalt().await)
 }
 
-type Asked = (State<Shared>, Extension<Way>, HeaderMap);
+pub(super) type Asked = (State<Shared>, Extension<Way>, HeaderMap);
 
 async fn drain(Path(node): Path<String>, asked: Asked) -> Response {
     change(Change::Drain { node, wanted: true }, asked).await
@@ -160,7 +162,7 @@ async fn change(change: Change, (State(shared), Extension(way), headers): Asked)
 }
 
 /// Whether the caller may change something, and the answer where it may not.
-fn refusal(shared: &Shared, way: Way, headers: &HeaderMap) -> Option<Response> {
+pub(super) fn refusal(shared: &Shared, way: Way, headers: &HeaderMap) -> Option<Response> {
     let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
     match access::check(way, shared.token.as_ref(), authorization) {
         Ok(()) => None,
@@ -175,13 +177,13 @@ fn refusal(shared: &Shared, way: Way, headers: &HeaderMap) -> Option<Response> {
     }
 }
 
-fn answer(done: Result<impl Serialize, String>) -> Response {
+pub(super) fn answer(done: Result<impl Serialize, String>) -> Response {
     match done {
         Ok(done) => Json(done).into_response(),
         Err(reason) => problem(StatusCode::SERVICE_UNAVAILABLE, &reason),
     }
 }
 
-fn problem(code: StatusCode, error: &str) -> Response {
+pub(super) fn problem(code: StatusCode, error: &str) -> Response {
     (code, Json(Problem { error })).into_response()
 }

@@ -38,6 +38,15 @@ impl Source for Fake {
         Box::pin(async move { Ok(Changed { done: format!("{change:?}") }) })
     }
 
+    fn tokens(&self, ask: TokenAsk) -> BoxFuture<'_, Result<TokenAnswer, String>> {
+        Box::pin(async move {
+            Ok(match ask {
+                TokenAsk::List => TokenAnswer::List(Vec::new()),
+                asked => TokenAnswer::Revoked(Changed { done: format!("{asked:?}") }),
+            })
+        })
+    }
+
     fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {
         self.unhalts.fetch_add(1, Ordering::SeqCst);
         Box::pin(async { Ok(Unhalted { lifted: None }) })
@@ -171,6 +180,25 @@ async fn the_tokens_bearer_and_the_directorys_owner_may_change_things() {
     assert_eq!(right.status(), StatusCode::OK);
     assert_eq!(beside.status(), StatusCode::OK);
     assert_eq!(running.source.unhalts.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn tokens_are_made_and_shown_by_the_same_right_as_changes() {
+    let running = start(Some("right")).await;
+    let url = running.url("/api/v1/tokens");
+    let beside = |path: &str| running.beside().post(format!("http://apolo/api/v1/tokens{path}"));
+
+    for asked in [Client::new().get(&url), Client::new().post(&url).body("{}")] {
+        let refused = asked.bearer_auth("wrong").send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    }
+    let listed = Client::new().get(&url).bearer_auth("right").send().await.unwrap();
+    assert_eq!(listed.json::<Value>().await.unwrap(), serde_json::json!([]));
+    for asked in [beside("").json(&serde_json::json!({"id": 1})), beside("/BEEF/revoke")] {
+        assert_eq!(asked.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
+    }
+    let revoked = beside("/0000beef/revoke").send().await.unwrap();
+    assert_eq!(revoked.json::<Value>().await.unwrap()["done"], "Revoke(TokenId(48879))");
 }
 
 #[tokio::test]

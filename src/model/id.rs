@@ -1,6 +1,6 @@
 //! Identities. Each is its own type, so that a shard can't be passed where a node is meant.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -97,3 +97,30 @@ impl fmt::Display for ApplicationId {
         self.0.fmt(f)
     }
 }
+
+/// A join token's public part, by which it is listed and revoked.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TokenId(pub u32);
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+impl FromStr for TokenId {
+    type Err = TokenIdError;
+
+    /// Accepts exactly what is written.
+    fn from_str(text: &str) -> Result<Self, TokenIdError> {
+        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let number = u32::from_str_radix(text, 16).ok().filter(|_| digits && text.len() == 8);
+        number.map(Self).ok_or(TokenIdError)
+    }
+}
+
+/// A text that is no token's id.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a token's id has eight digits from 0 to f, as `apolo token list` shows them")]
+pub struct TokenIdError;

@@ -13,7 +13,9 @@ mod time;
 
 pub use epoch::Epoch;
 pub use health::{HealthStatus, ShardHealth, ShardStatus, SystemHealth, system_health};
-pub use id::{ApplicationId, BootEpoch, ClusterId, GuildId, LogIndex, NodeId};
+pub use id::{
+    ApplicationId, BootEpoch, ClusterId, GuildId, LogIndex, NodeId, TokenId, TokenIdError,
+};
 pub(crate) use panic::panic_text;
 pub use secret::Token;
 pub use session::{Checkpoint, Sequence, Session, SessionId, SessionNumber};

@@ -9,6 +9,7 @@ use crate::cluster::{PeerError, SeekError};
 use crate::config::ConfigError;
 use crate::gateway::{RefusedUrl, RestError};
 use crate::http;
+use crate::invite::EnrolError;
 use crate::raft::{FormError, ProposeError, RaftFailure, StartError};
 use crate::state::Refusal;
 use crate::store::OpenError;
@@ -63,6 +64,35 @@ pub enum NodeError {
         /// What is wrong with it.
         source: AuthorityError,
     },
+    /// The token to join with can't be used.
+    #[error("the token to join with, in {}: {problem}", path.display())]
+    JoinToken {
+        /// The token's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The leaf that this node was given can't be used.
+    #[error("the leaf that this node was given: {source}")]
+    Leaf {
+        /// What is wrong with it.
+        source: AuthorityError,
+    },
+    /// The leaf that this node was given is of no use any more, and there is no token.
+    #[error(
+        "{}: {problem}; make a token on a member with `apolo token create --name {name}`, and name its file with --join-token-file", path.display()
+    )]
+    LeafUseless {
+        /// The leaf's file.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+        /// This node's name.
+        name: String,
+    },
+    /// The token did not let this node in.
+    #[error("join with a token: {0}")]
+    Enrol(#[from] EnrolError),
     /// A peer is written wrongly.
     #[error(transparent)]
     Peer(#[from] PeerError),
@@ -100,6 +130,14 @@ impl NodeError {
     /// Whether the operator's settings are at fault, rather than the machine or Discord.
     #[must_use]
     pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::Facts(_) | Self::Authority { .. } | Self::Peer(_))
+        matches!(
+            self,
+            Self::Config(_)
+                | Self::Facts(_)
+                | Self::Authority { .. }
+                | Self::Peer(_)
+                | Self::JoinToken { .. }
+                | Self::LeafUseless { .. }
+        )
     }
 }

@@ -16,7 +16,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{NodeError, commit, identity::Trust};
+use super::{
+    NodeError, commit, enrol,
+    identity::{Held, Proof, Trust},
+};
 use crate::cluster::{Candidates, Directory, Outcome as Found, Seek, Standing, Waiting, directory};
 use crate::config::Config;
 use crate::lease::{Clock, Right, Timing};
@@ -25,8 +28,7 @@ use crate::raft::{self, Handle, Leadership, RaftFailure, Standings};
 use crate::state::{Command, Outcome};
 use crate::store::{self, Backend, OpenError, Opened, Promise, Write};
 use crate::transport::{
-    Credentials, Identity, Local, Options as TransportOptions, Renewal, StartError, Transport,
-    renew,
+    Credentials, Identity, Kept, Local, Options as TransportOptions, StartError, Transport,
 };
 
 /// How long Raft's tasks may take to let go of the store after Raft has stopped.
@@ -36,7 +38,7 @@ const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 const RELEASE_EVERY: Duration = Duration::from_millis(5);
 
 /// Between two attempts to be admitted, or to commit this node's start.
-const RETRY: Duration = Duration::from_millis(100);
+pub(super) const RETRY: Duration = Duration::from_millis(100);
 
 /// A node that is no member yet asks to be one this long after it began to listen, and after each attempt: the first
 /// members of a cluster hear from its founder sooner.
@@ -58,6 +60,7 @@ pub(super) struct Member {
     pub(super) raft: Handle,
     pub(super) right: Right,
     pub(super) transport: Transport,
+    pub(super) credentials: Arc<Credentials>,
     store: Weak<dyn Backend>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -110,9 +113,9 @@ impl Entry<'_> {
         for repair in &opened.repairs {
             warn!(?repair, "the data directory was repaired");
         }
-        let trust = Trust::open(self.config)?;
-        let settled = self.settle(opened, &trust).await?;
-        self.start(settled, &trust).await
+        let trust = Trust::open(self.config, opened.identity.node)?;
+        let (settled, proof) = self.settle(opened, trust).await?;
+        self.start(settled, proof).await
     }
 
     async fn open(&self, join: Option<ClusterId>) -> Result<Opened, NodeError> {
@@ -131,8 +134,14 @@ impl Entry<'_> {
             return Err(error.into());
         }
         warn!(%error, "this node begins anew, as a new member of the cluster that it lost");
-        let trust = Trust::open(self.config)?;
         let node = store::Options::default().node;
+        let trust = match Trust::open(self.config, node)? {
+            Trust::Proof(Proof::Held(held)) => held,
+            // The token says which cluster it is for, and is shown as soon as the directory is open.
+            Trust::Proof(Proof::Given(_)) | Trust::Invited(_) => {
+                return self.open(Some(lost)).await;
+            }
+        };
         let memory: Arc<dyn Backend> = Arc::new(store::Memory::default());
         let standing = Standing::Lost(Some(lost));
         match self.seek(&trust, node, BootEpoch(1), memory, standing).await? {
@@ -142,7 +151,7 @@ impl Entry<'_> {
     }
 
     /// Finds out which cluster the directory's node belongs to.
-    async fn settle(&self, opened: Opened, trust: &Trust) -> Result<Settled, NodeError> {
+    async fn settle(&self, opened: Opened, trust: Trust) -> Result<(Settled, Proof), NodeError> {
         let Opened { store, identity, recovered, .. } = opened;
         let store: Arc<dyn Backend> = Arc::new(store);
         let standing = Standing::of(&identity, &recovered);
@@ -155,9 +164,18 @@ impl Entry<'_> {
             identity,
             recovered,
         };
-        let Some(standing) = standing else { return Ok(settled) };
+        let held = match trust {
+            Trust::Proof(Proof::Held(held)) => held,
+            Trust::Proof(Proof::Given(kept)) => return self.settle_with(settled, *kept).await,
+            Trust::Invited(token) => {
+                let enrolled = self.enrol(*token, &settled.identity).await?;
+                settled.met = enrolled.members;
+                return self.settle_with(settled, enrolled.kept).await;
+            }
+        };
+        let Some(standing) = standing else { return Ok((settled, Proof::Held(held))) };
         let (node, boot) = (settled.identity.node, settled.identity.boot);
-        match self.seek(trust, node, boot, Arc::clone(&settled.store), standing).await? {
+        match self.seek(&held, node, boot, Arc::clone(&settled.store), standing).await? {
             Found::Formed { promise, founder } => {
                 settled.cluster = promise.cluster;
                 settled.promise = Some(promise);
@@ -170,7 +188,21 @@ impl Entry<'_> {
                 settled.met = peers;
             }
         }
-        Ok(settled)
+        Ok((settled, Proof::Held(held)))
+    }
+
+    /// A leaf says which cluster its node belongs to: there is nobody to look for.
+    async fn settle_with(
+        &self,
+        mut settled: Settled,
+        kept: Kept,
+    ) -> Result<(Settled, Proof), NodeError> {
+        let promised = settled.promise.as_ref().map(|promise| promise.cluster);
+        settled.cluster = enrol::cluster_of(&kept, settled.identity.cluster.or(promised))?;
+        if settled.identity.cluster.is_none() {
+            name_cluster(settled.store.as_ref(), settled.cluster).await?;
+        }
+        Ok((settled, Proof::Given(Box::new(kept))))
     }
 
     /// Listens on the QUIC port. A node that has just looked for others may still hold it.
@@ -205,13 +237,13 @@ impl Entry<'_> {
 
     async fn seek(
         &self,
-        trust: &Trust,
+        held: &Held,
         node: NodeId,
         boot: BootEpoch,
         store: Arc<dyn Backend>,
         standing: Standing,
     ) -> Result<Found, NodeError> {
-        let credentials = trust.credentials(&Identity::joiner(node))?;
+        let credentials = held.credentials(&Identity::joiner(node))?;
         let transport = self.listen(&credentials, boot, Arc::new(())).await?;
         let seek = Seek {
             transport: transport.clone(),
@@ -229,13 +261,16 @@ impl Entry<'_> {
     }
 
     /// Starts Raft, and returns once the cluster knows that this node is here.
-    async fn start(&self, settled: Settled, trust: &Trust) -> Result<Member, NodeError> {
-        let Settled { store, identity, recovered, cluster, promise, founder, met } = settled;
+    async fn start(&self, settled: Settled, proof: Proof) -> Result<Member, NodeError> {
+        let Settled { store, identity, recovered, cluster, promise, founder, mut met } = settled;
         let (me, boot) = (identity.node, identity.boot);
         let empty = recovered.is_empty();
-        let credentials = trust.credentials(&Identity::server(cluster, me))?;
+        let credentials = proof.credentials(&Identity::server(cluster, me))?;
         let standings = Arc::new(Standings::new(&recovered));
         let transport = self.listen(&credentials, boot, standings.clone()).await?;
+        if matches!(proof, Proof::Given(_)) && empty && met.is_empty() {
+            met = self.find_members(&transport).await?;
+        }
         let right = Right::new(Clock::Boottime, Timing::LAN);
         let promised = right.clone();
         let raft = Handle::start(raft::Options {
@@ -247,6 +282,8 @@ impl Entry<'_> {
             standings: Some(standings.clone()),
         })
         .await?;
+        enrol::bar_removed(&raft, &transport);
+        let authority = proof.directory();
         let stop = CancellationToken::new();
         let (members, known) = watch::channel(BTreeSet::new());
         let options = directory::Options {
@@ -269,7 +306,12 @@ impl Entry<'_> {
             keeping,
             tokio::spawn(name_members(raft.clone(), members, stop.clone())),
             tokio::spawn(watch_quorum(right.clone(), stop.clone())),
-            tokio::spawn(renew_leaf(trust.directory().to_owned(), credentials, stop.clone())),
+            tokio::spawn(proof.look_after(
+                Arc::clone(&credentials),
+                transport.clone(),
+                self.config.data_dir.clone(),
+                stop.clone(),
+            )),
         ];
         let store = Arc::downgrade(&store);
         let data_dir = self.config.data_dir.clone();
@@ -282,6 +324,7 @@ impl Entry<'_> {
             raft,
             right,
             transport,
+            credentials,
             store,
             stop,
             tasks,
@@ -296,7 +339,10 @@ impl Entry<'_> {
             () = self.stop.cancelled() => Err(NodeError::Stopped),
         };
         match entered {
-            Ok(()) => Ok(member),
+            Ok(()) => {
+                enrol::receive(&member.raft, &member.transport, authority);
+                Ok(member)
+            }
             Err(NodeError::OldCopy(reason)) => Err(member.set_aside(reason).await),
             Err(error) => {
                 member.leave().await;
@@ -494,11 +540,6 @@ async fn name_members(
             changed = members.changed() => if changed.is_err() { return },
         }
     }
-}
-
-/// Renews the certificate before it ends, and trusts a new authority once its files are there.
-async fn renew_leaf(directory: PathBuf, credentials: Arc<Credentials>, stop: CancellationToken) {
-    renew(Renewal::new(directory), credentials, stop).await;
 }
 
 /// Writes into the data directory whose it is.

@@ -6,6 +6,7 @@
 
 mod changes;
 mod discord;
+mod enrol;
 mod error;
 mod facts;
 mod handoff;
@@ -16,10 +17,12 @@ mod presence;
 mod recover;
 mod signals;
 mod target;
+mod tokens;
 mod view;
 
 pub use error::NodeError;
 pub use facts::{FactsError, identify_time};
+pub use identity::has_proof;
 pub use recover::{RecoverFailure, RecoveryReport, recover};
 pub use signals::shutdown_requested;
 
@@ -350,6 +353,7 @@ impl Parts {
             right: member.right.clone(),
             wishes: doors.wishes.clone(),
             leave: Arc::clone(&leave),
+            credentials: Arc::clone(&member.credentials),
             board: board.clone(),
             metrics: self.metrics.clone(),
             started: Instant::now(),

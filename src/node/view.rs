@@ -13,17 +13,21 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{changes, leave, target};
+use super::{changes, leave, target, tokens};
 use crate::agent::{Board, ShardNow};
 use crate::cluster::Waiting;
 use crate::control::Wishes;
 use crate::gateway;
-use crate::http::{self, Change, Changed, Halt, NodeRow, Role, ShardRow, Source, Unhalted, View};
+use crate::http::{
+    self, Change, Changed, Halt, NodeRow, Role, ShardRow, Source, TokenAnswer, TokenAsk, Unhalted,
+    View,
+};
 use crate::lease::Right;
 use crate::model::{NodeId, ShardId};
 use crate::raft::{Handle, Leadership};
 use crate::state::{self, Command, Drain, Halted, Outcome, Presence, Shard, State};
 use crate::telemetry::Metrics;
+use crate::transport::Credentials;
 
 /// A node, as the HTTP server asks for it.
 pub(super) struct NodeView {
@@ -34,6 +38,7 @@ pub(super) struct NodeView {
     /// Told when this node is to leave.
     pub(super) leave: Arc<Notify>,
     pub(super) right: Right,
+    pub(super) credentials: Arc<Credentials>,
     pub(super) board: Board,
     pub(super) metrics: Option<Metrics>,
     pub(super) started: Instant,
@@ -98,6 +103,13 @@ impl Source for Front {
     fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, String>> {
         match self.node.get() {
             Some(node) => node.change(change),
+            None => async { Err("this node is no member of a cluster yet".to_owned()) }.boxed(),
+        }
+    }
+
+    fn tokens(&self, ask: TokenAsk) -> BoxFuture<'_, Result<TokenAnswer, String>> {
+        match self.node.get() {
+            Some(node) => node.tokens(ask),
             None => async { Err("this node is no member of a cluster yet".to_owned()) }.boxed(),
         }
     }
@@ -198,6 +210,10 @@ impl Source for NodeView {
             may
         }
         .boxed()
+    }
+
+    fn tokens(&self, ask: TokenAsk) -> BoxFuture<'_, Result<TokenAnswer, String>> {
+        tokens::tokens(&self.raft, &self.credentials, ask).boxed()
     }
 
     fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    model::{LogIndex, NodeId},
+    model::{LogIndex, NodeId, UnixMillis},
     state::{Command, Outcome, State, encode_command},
     store::{Backend, Pulse, Recovered},
     transport::Transport,
@@ -259,6 +259,8 @@ impl Handle {
         command: Command,
         term: Option<u64>,
     ) -> Result<(LogIndex, Outcome), ProposeError> {
+        // What a follower or its clock says of the time counts for nothing.
+        let command = command.dated(UnixMillis::now());
         let bytes = encode_command(&command).len();
         if bytes > COMMAND_BYTES_MAX {
             return Err(ProposeError::TooLong { bytes });

@@ -11,7 +11,7 @@ use super::{Command, State};
 /// The version of commands that is written.
 const VERSION: u8 = 1;
 
-/// The version of states that is written. Version 1 ends before the nodes that are gone.
+/// The version of states that is written. Version 1 ends before the nodes that are gone and the tokens.
 const STATE_VERSION: u8 = 2;
 
 /// Bytes that are no command or state.
@@ -63,8 +63,8 @@ pub fn encode_state(state: &State) -> Vec<u8> {
 pub fn decode_state(bytes: &[u8]) -> Result<State, CodecError> {
     match bytes.split_first().ok_or(CodecError::Empty)? {
         (&STATE_VERSION, rest) => decode(rest),
-        // As many nodes are gone as a byte 0 says.
-        (1, rest) => decode(&[rest, &[0]].concat()),
+        // As many nodes are gone, and as many tokens were made, as a byte 0 says.
+        (1, rest) => decode(&[rest, &[0, 0]].concat()),
         (newer, _) => Err(CodecError::Newer(*newer)),
     }
 }

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     BootEpoch, Checkpoint, ClusterId, Epoch, NodeId, Sequence, Session, SessionNumber, ShardHealth,
-    ShardId, ShardTotal, UnixMillis,
+    ShardId, ShardTotal, TokenId, UnixMillis,
 };
 
-use super::{Facts, Purpose};
+use super::{Facts, NewToken, Purpose, TokenUse};
 
 /// A change of the replicated state. New variants go to the end: their position is their number on disk.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -136,6 +136,22 @@ pub enum Command {
         /// All others. Their shards are orphans, and they never come back.
         gone: Vec<NodeId>,
     },
+    /// A node without the authority's key may join with a token that an operator has made.
+    CreateToken(NewToken),
+    /// A node joins with a token, which is used up by that.
+    UseToken {
+        /// The token.
+        token: TokenId,
+        /// The node's name.
+        name: String,
+        /// Who uses it; the time is the leader's.
+        by: TokenUse,
+    },
+    /// Nobody may join with a token any more.
+    RevokeToken {
+        /// The token.
+        token: TokenId,
+    },
 }
 
 /// A stretch of a node's life: it ends with a loss, and with the next start.
@@ -258,9 +274,51 @@ pub enum Refusal {
         /// How many.
         shards: usize,
     },
+    /// A token lives too long, or is bound to a name that no node can have.
+    #[error("a token lives at most 24 h, and is bound to a name of at most 63 bytes")]
+    TokenMalformed,
+    /// A token has the id of another one.
+    #[error("there is a token with this id; make another one")]
+    TokenExists,
+    /// Too many tokens are on record.
+    #[error("{0} tokens are on record already; revoke some, or wait until they end")]
+    TokensMany(usize),
+    /// No such token is on record.
+    #[error("there is no such token: it was revoked, ended long ago, or is another cluster's")]
+    TokenUnknown,
+    /// A token was used before.
+    #[error("the token was used already: each lets one node join")]
+    TokenUsed,
+    /// A token has ended.
+    #[error("the token has ended")]
+    TokenExpired {
+        /// When.
+        at: UnixMillis,
+    },
+    /// A token is for another node.
+    #[error("the token is for a node that is called {0:?}")]
+    TokenBound(String),
+    /// A node has this id already.
+    #[error(
+        "there is a node with this id already, {0:?}: to let it in again, make a token for it alone with `apolo token create --name {0}`"
+    )]
+    NodeTaken(String),
 }
 
 impl Command {
+    /// The command as the leader proposes it: where it carries a time, that is the leader's. Applying it needs no
+    /// clock.
+    #[must_use]
+    pub fn dated(mut self, now: UnixMillis) -> Self {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "only what is judged by time is dated")]
+        match &mut self {
+            Self::CreateToken(NewToken { at, .. })
+            | Self::UseToken { by: TokenUse { at, .. }, .. } => *at = now,
+            _ => {}
+        }
+        self
+    }
+
     /// The command's kind, for logs and metrics.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -288,6 +346,9 @@ impl Command {
             Self::HandOff(_) => "hand_off",
             Self::YieldLead { .. } => "yield_lead",
             Self::Recover { .. } => "recover",
+            Self::CreateToken(_) => "create_token",
+            Self::UseToken { .. } => "use_token",
+            Self::RevokeToken { .. } => "revoke_token",
         }
     }
 }

@@ -19,6 +19,7 @@ mod nodes;
 mod shard;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use codec::{CodecError, decode_command, decode_state, encode_command, encode_state};
 pub use command::{Command, Gateway, Limits, Loss, Move, Outcome, Refusal, ShardReport};
@@ -26,13 +27,14 @@ pub use facts::Facts;
 pub use ledger::{Halted, Ledger, Purpose};
 pub use node::{Drain, Node, Presence};
 pub use shard::{Assignment, Shard};
+pub use tokens::{Invitation, NewToken, TOKEN_LIFETIME_MAX, TokenUse};
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ClusterId, Epoch, LogIndex, NodeId, ShardId, ShardTotal, SystemHealth, system_health,
+    ClusterId, Epoch, LogIndex, NodeId, ShardId, ShardTotal, SystemHealth, TokenId, system_health,
 };
 
 /// What all nodes of a cluster know.
@@ -51,6 +53,8 @@ pub struct State {
     applied: LogIndex,
     /// Nodes that were removed, the latest last: at most [`GONE_MAX`]. Not part of version 1.
     gone: Vec<NodeId>,
+    /// Not part of version 1.
+    tokens: BTreeMap<TokenId, Invitation>,
 }
 
 /// Removed nodes that are remembered. An id is never used again, so one that is forgotten has been dead for as long as
@@ -121,6 +125,12 @@ impl State {
     #[must_use]
     pub fn is_gone(&self, node: NodeId) -> bool {
         self.gone.contains(&node)
+    }
+
+    /// The tokens by which nodes may join, or have joined.
+    #[must_use]
+    pub const fn tokens(&self) -> &BTreeMap<TokenId, Invitation> {
+        &self.tokens
     }
 
     /// The last entry that is part of this state.
@@ -195,6 +205,9 @@ impl State {
             Command::HandOff(moves) => self.hand_off(&moves),
             Command::YieldLead { node, term } => self.yield_lead(node, term),
             Command::Recover { node, gone } => self.recover(node, &gone),
+            Command::CreateToken(new) => self.create_token(new),
+            Command::UseToken { token, name, by } => self.use_token(token, &name, by),
+            Command::RevokeToken { token } => self.revoke_token(token),
         }
     }
 

@@ -11,8 +11,9 @@ use quinn::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    CloseCode, Credentials, Ended, Refusal, StartError, Timings,
+    CloseCode, Credentials, Ended, Porter, Refusal, StartError, Timings,
     counters::Counters,
+    door::Door,
     limits::{
         CONNECTION_WINDOW, HALF_OPEN_MAX, HALF_OPEN_RETRY, INCOMING_BYTES, INCOMING_BYTES_TOTAL,
         INCOMING_MAX, INITIAL_ROUND_TRIP, SEND_WINDOW, STREAM_WINDOW, STREAMS_MAX,
@@ -30,6 +31,7 @@ pub(super) struct QuicNetwork {
     credentials: Arc<Credentials>,
     counters: Arc<Counters>,
     half_open: Arc<Semaphore>,
+    door: Door,
 }
 
 impl fmt::Debug for QuicNetwork {
@@ -69,6 +71,7 @@ impl QuicNetwork {
             Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))
                 .map_err(bound)?;
         Ok(Self {
+            door: Door::new(credentials, counters, timings.handshake)?,
             endpoint,
             address,
             client,
@@ -145,6 +148,10 @@ impl Network for QuicNetwork {
             loop {
                 let incoming = self.endpoint.accept().await?;
                 let Some((incoming, place)) = self.place(incoming) else { continue };
+                if Door::is_knock(&incoming) {
+                    self.door.answer(incoming, place);
+                    continue;
+                }
                 let counters = self.counters.clone();
                 let handshake = async move {
                     let connection = incoming.await.map_err(|error| {
@@ -165,9 +172,14 @@ impl Network for QuicNetwork {
         HALF_OPEN_MAX - self.half_open.available_permits()
     }
 
+    fn open_door(&self, porter: Box<dyn Porter>) {
+        self.door.open(porter);
+    }
+
     fn close(&self, reason: &'static str) -> BoxFuture<'_, ()> {
         async move {
             self.endpoint.close(VarInt::from_u32(CloseCode::Stopping as u32), reason.as_bytes());
+            self.door.closed().await;
             self.endpoint.wait_idle().await;
         }
         .boxed()

@@ -65,6 +65,9 @@ pub const FRAME_MAX: usize = 1024 * 1024;
 /// The largest frame of a snapshot: many small ones let other streams through between them.
 pub const SNAPSHOT_FRAME_MAX: usize = 256 * 1024;
 
+/// The largest frame about a leaf: a request to sign, or a leaf and some authorities.
+pub const SIGN_FRAME_MAX: usize = 64 * 1024;
+
 /// The largest hello.
 pub(super) const HELLO_MAX: usize = 4 * 1024;
 

@@ -16,6 +16,7 @@
 
 mod counters;
 mod dial;
+pub mod door;
 mod endpoint;
 mod error;
 mod frame;
@@ -39,6 +40,7 @@ mod stream;
 mod tls;
 
 pub use counters::Counters;
+pub use door::{Doorstep, KnockError, Porter};
 pub use error::{CloseCode, Ended, Refused, StartError, StreamError, TransportError};
 pub use hello::{Local, PROTOCOL_MAX, PROTOCOL_MIN, Standing};
 pub use options::{Options, Timings};
@@ -49,6 +51,7 @@ pub use service::{Meeting, Transport};
 pub use simulated::{SimulatedNetwork, SimulatedSocket, Weather};
 pub use stream::{Peer, Receiver, Sender, Stream};
 pub use tls::{
-    Authority, AuthorityError, Credentials, Identity, LEAF_LIFETIME, Leaf, Refusal, Renewal, Role,
-    SigningRequest, renew,
+    Authority, AuthorityError, Bundle, Credentials, Identity, JoinSecret, JoinToken,
+    JoinTokenError, Kept, LEAF_LIFETIME, Leaf, Pin, Refusal, Renewal, Role, Roll, SigningRequest,
+    Stage, renew,
 };

@@ -27,6 +27,8 @@ pub enum Protocol {
     Propose = 7,
     /// What an operator asks of the leader.
     Wish = 8,
+    /// Leaves for members that hold no authority's key.
+    Sign = 9,
 }
 
 /// Streams of one class share its places. Bulk can't take control's.
@@ -38,7 +40,7 @@ pub(super) enum Class {
 
 impl Protocol {
     /// Every protocol, in the order of its number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Raft,
         Self::Lease,
         Self::Permit,
@@ -47,6 +49,7 @@ impl Protocol {
         Self::Snapshot,
         Self::Propose,
         Self::Wish,
+        Self::Sign,
     ];
 
     /// The label in metrics and log lines.
@@ -61,6 +64,7 @@ impl Protocol {
             Self::Snapshot => "snapshot",
             Self::Propose => "propose",
             Self::Wish => "wish",
+            Self::Sign => "sign",
         }
     }
 
@@ -69,6 +73,7 @@ impl Protocol {
     pub const fn frame_max(self) -> usize {
         match self {
             Self::Snapshot => limits::SNAPSHOT_FRAME_MAX,
+            Self::Sign => limits::SIGN_FRAME_MAX,
             Self::Raft
             | Self::Lease
             | Self::Permit
@@ -84,7 +89,7 @@ impl Protocol {
         match self {
             Self::Raft => 10,
             Self::Lease | Self::Permit | Self::Propose => 9,
-            Self::Join | Self::Wish => 5,
+            Self::Join | Self::Wish | Self::Sign => 5,
             Self::Ipc => 0,
             Self::Snapshot => -10,
         }
@@ -92,9 +97,13 @@ impl Protocol {
 
     pub(super) const fn class(self) -> Class {
         match self {
-            Self::Raft | Self::Lease | Self::Permit | Self::Join | Self::Propose | Self::Wish => {
-                Class::Control
-            }
+            Self::Raft
+            | Self::Lease
+            | Self::Permit
+            | Self::Join
+            | Self::Propose
+            | Self::Wish
+            | Self::Sign => Class::Control,
             Self::Ipc | Self::Snapshot => Class::Bulk,
         }
     }
@@ -125,6 +134,7 @@ pub const fn allowed(role: Role, protocol: Protocol) -> bool {
                 | Protocol::Snapshot
                 | Protocol::Propose
                 | Protocol::Wish
+                | Protocol::Sign
         ) | (Role::Joiner, Protocol::Join)
     )
 }
@@ -134,7 +144,7 @@ mod tests {
     use super::*;
 
     /// The whole table, written out: a new role or protocol has to be thought about here.
-    const TABLE: [(Role, Protocol, bool); 16] = [
+    const TABLE: [(Role, Protocol, bool); 18] = [
         (Role::Server, Protocol::Raft, true),
         (Role::Server, Protocol::Lease, true),
         (Role::Server, Protocol::Permit, true),
@@ -143,6 +153,7 @@ mod tests {
         (Role::Server, Protocol::Snapshot, true),
         (Role::Server, Protocol::Propose, true),
         (Role::Server, Protocol::Wish, true),
+        (Role::Server, Protocol::Sign, true),
         (Role::Joiner, Protocol::Raft, false),
         (Role::Joiner, Protocol::Lease, false),
         (Role::Joiner, Protocol::Permit, false),
@@ -151,6 +162,7 @@ mod tests {
         (Role::Joiner, Protocol::Snapshot, false),
         (Role::Joiner, Protocol::Propose, false),
         (Role::Joiner, Protocol::Wish, false),
+        (Role::Joiner, Protocol::Sign, false),
     ];
 
     #[test]
@@ -176,6 +188,6 @@ mod tests {
             assert_eq!(protocol.map(|protocol| protocol as u8), protocol.map(|_| byte));
         }
         assert_eq!(Protocol::from_byte(HELLO), None);
-        assert_eq!(Protocol::ALL.map(|protocol| protocol as u8), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(Protocol::ALL.map(|protocol| protocol as u8), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     }
 }

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tracing::debug;
 
+use crate::model::NodeId;
+
 use super::{
     CloseCode, Peer, Protocol, Refused, Stream, StreamError, allowed,
     frame::{FrameReader, FrameWriter},
@@ -68,7 +70,11 @@ where
 #[derive(Default)]
 pub(super) struct Router {
     handlers: [ArcSwapOption<Box<dyn Handler>>; Protocol::ALL.len()],
+    bar: ArcSwapOption<Bar>,
 }
+
+/// Whether a node's streams of a protocol are turned away.
+pub(super) type Bar = Box<dyn Fn(NodeId, Protocol) -> bool + Send + Sync>;
 
 impl fmt::Debug for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,6 +93,14 @@ impl Router {
         for handler in &self.handlers {
             handler.store(None);
         }
+    }
+
+    pub(super) fn bar(&self, bar: Bar) {
+        self.bar.store(Some(Arc::new(bar)));
+    }
+
+    fn bars(&self, node: NodeId, protocol: Protocol) -> bool {
+        self.bar.load().as_ref().is_some_and(|bar| bar(node, protocol))
     }
 
     fn handler(&self, protocol: Protocol) -> Option<Arc<Box<dyn Handler>>> {
@@ -135,6 +149,9 @@ fn admit(link: &Arc<Link>, byte: u8) -> Result<Accepted, Refused> {
     let protocol = Protocol::from_byte(byte).ok_or(Refused::NotServed)?;
     let met = link.purpose == Purpose::Meet && protocol != Protocol::Join;
     if met || !allowed(link.peer.role, protocol) {
+        return Err(Refused::NotAllowed);
+    }
+    if link.shared.router.bars(link.peer.node, protocol) {
         return Err(Refused::NotAllowed);
     }
     let handler = link.shared.router.handler(protocol).ok_or(Refused::NotServed)?;

@@ -19,8 +19,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::model::{BootEpoch, NodeId};
 
 use super::{
-    Addresses, CloseCode, Counters, Ended, Handler, Options, Peer, Protocol, StartError, Stream,
-    StreamError, TransportError, allowed, dial,
+    Addresses, CloseCode, Counters, Ended, Handler, Options, Peer, Porter, Protocol, StartError,
+    Stream, StreamError, TransportError, allowed, dial,
     limits::{MEETINGS_MAX, STOP},
     link::Link,
     peer::Slot,
@@ -130,6 +130,16 @@ impl Transport {
     /// Serves `protocol` with `handler` from now on.
     pub fn register(&self, protocol: Protocol, handler: impl Handler) {
         self.shared.router.register(protocol, Box::new(handler));
+    }
+
+    /// Turns away the streams for which `bar` says so, whatever the peer's role allows.
+    pub fn bar(&self, bar: impl Fn(NodeId, Protocol) -> bool + Send + Sync + 'static) {
+        self.shared.router.bar(Box::new(bar));
+    }
+
+    /// Has `porter` answer joiners that have no certificate yet. Until then they are turned away.
+    pub fn open_door(&self, porter: impl Porter) {
+        self.shared.network.open_door(Box::new(porter));
     }
 
     /// Sends one frame and waits for one, on a stream of their own.

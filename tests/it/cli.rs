@@ -176,3 +176,84 @@ fn a_scenario_that_makes_no_sense_ends_with_64_and_names_the_line_and_what_would
 fn text(path: &Path) -> &str {
     path.to_str().expect("a temporary directory's name is text")
 }
+
+#[test]
+fn an_authority_is_rotated_in_three_steps_that_wait_for_the_nodes() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let ca = dir.path().join("ca");
+    let run = |words: &[&str]| apolo(&[&["ca"], words, &["--ca-dir", text(&ca)]].concat(), &[]);
+    let certificates = || {
+        let bundle = std::fs::read_to_string(ca.join("ca.crt")).expect("a bundle");
+        bundle.matches("BEGIN CERTIFICATE").count()
+    };
+    let key = || std::fs::read_to_string(ca.join("ca.key")).expect("a key");
+    assert_eq!(run(&["create"]).status.code(), Some(0));
+    let old = key();
+
+    let first = run(&["rotate"]);
+    assert!(stdout(&first).contains("step 1 of 3"), "{}", stderr(&first));
+    assert_eq!((certificates(), key() == old), (2, true));
+    let early = run(&["rotate"]);
+    assert_eq!(early.status.code(), Some(1));
+    assert!(stderr(&early).contains("--now"), "{}", stderr(&early));
+    assert_eq!((certificates(), key() == old), (2, true), "a refused step changes nothing");
+    assert!(stdout(&run(&["status"])).contains("step 1 of 3"));
+
+    let second = run(&["rotate", "--now"]);
+    assert!(stdout(&second).contains("step 2 of 3"), "{}", stderr(&second));
+    assert_eq!((certificates(), key() == old), (2, false));
+    assert!(!ca.join("ca.next.key").exists());
+    assert_eq!(run(&["rotate"]).status.code(), Some(1));
+
+    let third = run(&["rotate", "--now"]);
+    assert!(stdout(&third).contains("one authority"), "{}", stderr(&third));
+    assert_eq!(certificates(), 1);
+}
+
+#[test]
+fn joining_with_nothing_to_prove_itself_by_ends_with_64_and_names_both_ways() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let words = ["join", "127.0.0.1", "--data-dir", text(dir.path())];
+
+    let output = apolo(&words, &[("DISCORD_TOKEN", "any")]);
+
+    let said = stderr(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains("--ca-dir") && said.contains("--join-token-file"), "{said}");
+    assert!(said.contains("apolo token create"), "{said}");
+}
+
+#[test]
+fn a_join_token_in_the_arguments_ends_with_64_and_is_not_repeated() {
+    let output = apolo(&["join", "127.0.0.1", "--join-token", "apolo1.s3cret"], &[]);
+
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains("--join-token-file") && !said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn a_file_that_holds_no_join_token_ends_with_64_and_says_why() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("join.token");
+    std::fs::write(&file, "apolo1.0000beef.s3cret").expect("a file");
+    let data = dir.path().join("data");
+    let words = ["join", "127.0.0.1", "--data-dir", text(&data), "--join-token-file", text(&file)];
+
+    let free = ["--http-addr", "127.0.0.1:0", "--quic-addr", "127.0.0.1:0"];
+    let output = apolo(&[&words[..], &free].concat(), &[("DISCORD_TOKEN", "any")]);
+
+    let said = stderr(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains("this has 3") && !said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn a_token_that_can_be_shown_to_nobody_ends_with_64() {
+    let output =
+        apolo(&["join", "--join-token-file", "/does/not/exist"], &[("DISCORD_TOKEN", "any")]);
+
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains("apolo join node-1"), "{said}");
+}

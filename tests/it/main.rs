@@ -6,6 +6,7 @@ mod cluster;
 mod dev;
 mod gateway;
 mod intents;
+mod invite;
 mod model;
 mod node;
 mod operate;

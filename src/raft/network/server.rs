@@ -212,3 +212,88 @@ async fn propose(handle: &Handle, request: &[u8]) -> Result<Forwarded, Refused> 
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use openraft::raft::AppendEntriesRequest;
+
+    use super::*;
+    use crate::{
+        model::{BootEpoch, ClusterId},
+        raft::{self, types::Vote},
+        state::{Command, Outcome},
+        store::{Memory, Recovered},
+    };
+
+    const GONE: NodeId = NodeId(2);
+
+    async fn leader() -> Server {
+        let options = raft::Options {
+            node: NodeId(1),
+            store: Arc::new(Memory::default()),
+            recovered: Recovered::default(),
+            transport: None,
+            on_vote: None,
+            standings: None,
+        };
+        let handle = Handle::start(options).await.unwrap();
+        handle.form([NodeId(1)]).await.unwrap();
+        let mut leadership = handle.leadership();
+        leadership.wait_for(|seen| matches!(seen, Leadership::Leading { .. })).await.unwrap();
+        Server { raft: handle.raft().clone(), handle, votes_from: Instant::now() }
+    }
+
+    fn leads(node: NodeId) -> Ask {
+        let vote = Vote::new_committed(99, node);
+        Ask::Append(AppendEntriesRequest {
+            vote,
+            prev_log_id: None,
+            entries: vec![],
+            leader_commit: None,
+        })
+    }
+
+    /// The certificate says who it is, and a request says so too.
+    #[tokio::test]
+    async fn a_peer_that_speaks_for_another_node_is_refused_and_changes_nothing() {
+        let server = leader().await;
+        let before = server.handle.states().borrow().applied();
+        let vote = Vote::new(99, NodeId(3));
+        let votes =
+            || openraft::raft::VoteRequest { vote, last_log_id: None, leadership_transfer: false };
+
+        for ask in
+            [leads(NodeId(3)), Ask::Vote(votes()), Ask::PreVote(votes()), Ask::Admit(NodeId(3))]
+        {
+            let reply = server.ask(GONE, &wire::encode(&ask)).await;
+            assert!(matches!(reply, Err(Refused::NotAllowed)), "{reply:?}");
+        }
+
+        assert!(server.handle.is_leader());
+        assert_eq!(server.handle.states().borrow().applied(), before);
+        assert!(!server.handle.members().borrow().contains(NodeId(3)));
+        server.handle.shutdown().await;
+    }
+
+    /// Its certificate may be good for a day, and its log tells it that it is a member.
+    #[tokio::test]
+    async fn a_removed_node_neither_leads_nor_becomes_a_member_again() {
+        let server = leader().await;
+        for command in [
+            Command::Form { cluster: ClusterId::mint() },
+            Command::StartNode { node: GONE, name: "gone".to_owned(), boot: BootEpoch(1) },
+            Command::RemoveNode { node: GONE },
+        ] {
+            assert_eq!(server.handle.propose(command).await, Ok(Outcome::Applied));
+        }
+
+        for ask in [leads(GONE), Ask::Admit(GONE)] {
+            let reply = server.ask(GONE, &wire::encode(&ask)).await;
+            assert!(matches!(reply, Ok(Reply::Gone)), "{reply:?}");
+        }
+
+        assert!(server.handle.is_leader());
+        assert!(!server.handle.members().borrow().contains(GONE));
+        server.handle.shutdown().await;
+    }
+}

@@ -50,6 +50,10 @@ fn state() -> State {
     log.ok(Command::RemoveNode { node: THIRD });
     log.ok(Command::DrainNode { node: NODE, wanted: true });
     log.hand_off(ShardId(1), OTHER);
+    log.ok(Command::CreateToken(tokens::new_token(Some("apolo-3"))));
+    let by = tokens::used_by(THIRD, 3, 1_790_000_000_500);
+    log.ok(Command::UseToken { token: tokens::TOKEN, name: "apolo-3".into(), by });
+
     log.state
 }
 
@@ -107,5 +111,12 @@ fn one_of_each() -> Vec<Command> {
         Command::HandOff(vec![Move { shard, from: Some(epoch), to: OTHER }]),
         Command::YieldLead { node: NODE, term: 300 },
         Command::Recover { node: NODE, gone: vec![OTHER, THIRD] },
+        Command::CreateToken(tokens::new_token(Some("apolo-3"))),
+        Command::UseToken {
+            token: tokens::TOKEN,
+            name: "apolo-3".into(),
+            by: tokens::used_by(THIRD, 3, 1_790_000_000_000),
+        },
+        Command::RevokeToken { token: tokens::TOKEN },
     ]
 }

@@ -8,6 +8,7 @@ mod nodes;
 mod ownership;
 mod random;
 mod sessions;
+mod tokens;
 
 use uuid::Uuid;
 

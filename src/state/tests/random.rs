@@ -76,7 +76,19 @@ fn any_command() -> impl Strategy<Value = Command> {
             }))
         }),
     ];
-    prop_oneof![3 => of_shards, 3 => of_nodes, 1 => of_identifies]
+    prop_oneof![3 => of_shards, 3 => of_nodes, 1 => of_identifies, 1 => of_tokens()]
+}
+
+fn of_tokens() -> impl Strategy<Value = Command> {
+    let node = prop_oneof![Just(NODE), Just(OTHER)];
+    prop_oneof![
+        Just(Command::CreateToken(tokens::new_token(None))),
+        (node, 0_u8..3).prop_map(|(node, key)| Command::UseToken {
+            token: tokens::TOKEN,
+            name: String::new(),
+            by: tokens::used_by(node, key, 1_790_000_000_000),
+        }),
+    ]
 }
 
 /// The command with what is current in place of [`CURRENT`].
@@ -132,7 +144,10 @@ fn aim(command: &mut Command, state: &State) {
         | Command::YieldLead { .. }
         | Command::Recover { .. }
         | Command::DrainNode { .. }
-        | Command::RemoveNode { .. } => {}
+        | Command::RemoveNode { .. }
+        | Command::CreateToken(_)
+        | Command::UseToken { .. }
+        | Command::RevokeToken { .. } => {}
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
-    SanType, SerialNumber,
+    SanType, SerialNumber, SigningKey as _,
 };
 use rustls::{
     RootCertStore,
@@ -16,7 +16,10 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::model::UnixMillis;
 
-use super::{AuthorityError, Identity, certificate::millis, files, request::check_request};
+use super::{
+    AuthorityError, Bundle, Identity, Pin, bundle::roots_of, certificate::millis, files,
+    request::check_request, token::sha256,
+};
 
 /// A leaf's life. Short, since a stolen key can't be called back; long enough to survive a day without the authority.
 pub const LEAF_LIFETIME: Duration = Duration::from_hours(24);
@@ -31,13 +34,29 @@ const AUTHORITY_LIFETIME: Duration = Duration::from_hours(24 * 365 * 10);
 pub struct Leaf {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) key: PrivateKeyDer<'static>,
+    /// The authority that has signed it, which joiners are shown.
+    pub(super) issuer: Option<CertificateDer<'static>>,
+}
+
+impl Clone for Leaf {
+    fn clone(&self) -> Self {
+        let Self { chain, key, issuer } = self;
+        Self { chain: chain.clone(), key: key.clone_key(), issuer: issuer.clone() }
+    }
 }
 
 impl Leaf {
     /// A leaf from its parts: the chain, the node's own certificate first, and its key.
     #[must_use]
     pub const fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Self {
-        Self { chain, key }
+        Self { chain, key, issuer: None }
+    }
+
+    /// With the authority that has signed it: a node whose leaf has one can be joined with a token.
+    #[must_use]
+    pub fn signed_by(mut self, issuer: CertificateDer<'static>) -> Self {
+        self.issuer = Some(issuer);
+        self
     }
 }
 
@@ -140,11 +159,36 @@ impl Authority {
     ///
     /// [`AuthorityError::Tls`] for a certificate that can't be a trust anchor.
     pub fn roots(&self) -> Result<Arc<RootCertStore>, AuthorityError> {
-        let mut roots = RootCertStore::empty();
-        for certificate in &self.trusted {
-            roots.add(certificate.clone())?;
-        }
-        Ok(Arc::new(roots))
+        roots_of(&self.trusted)
+    }
+
+    /// The certificates in `ca.crt`.
+    #[must_use]
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.trusted
+    }
+
+    /// The one of them that signs.
+    #[must_use]
+    pub const fn certificate(&self) -> &CertificateDer<'static> {
+        &self.issuer_der
+    }
+
+    /// What its key is known by in join tokens.
+    #[must_use]
+    pub fn pin(&self) -> Pin {
+        Pin::of(&self.issuer.key().subject_public_key_info())
+    }
+
+    /// The trusted certificates for nodes that hold no key, with this authority's word for them.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError::Sign`].
+    pub fn bundle(&self, now: UnixMillis) -> Result<Bundle, AuthorityError> {
+        let certificates: Vec<_> = self.trusted.iter().map(|der| der.to_vec()).collect();
+        let proof = self.issuer.key().sign(&Bundle::message(&certificates, now))?;
+        Ok(Bundle { certificates, made_at: now, proof })
     }
 
     /// Makes a leaf for `identity` that ends `lifetime` after `now`.
@@ -161,7 +205,7 @@ impl Authority {
         let key = KeyPair::generate()?;
         let certificate = self.certify(&key, identity, lifetime, now)?;
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        Ok(Leaf { chain: vec![certificate], key })
+        Ok(Leaf::new(vec![certificate], key).signed_by(self.issuer_der.clone()))
     }
 
     /// Signs a joiner's request: the key is the joiner's and never leaves it, and everything else comes from
@@ -183,6 +227,18 @@ impl Authority {
             .map_err(|_| AuthorityError::RequestMalformed)?;
         check_request(&request.params, identity)?;
         Ok(vec![self.certify(&request.public_key, identity, lifetime, now)?])
+    }
+
+    /// What the public key of a request is known by. The request's signature proves that its sender holds the key.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError::RequestMalformed`].
+    pub fn key_of(request: &[u8]) -> Result<[u8; 32], AuthorityError> {
+        let request = CertificateSigningRequestDer::from(request);
+        let request = CertificateSigningRequestParams::from_der(&request)
+            .map_err(|_| AuthorityError::RequestMalformed)?;
+        Ok(sha256(&[&request.public_key.subject_public_key_info()]))
     }
 
     fn certify(

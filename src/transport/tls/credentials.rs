@@ -12,10 +12,11 @@ use rustls::{
     sign::CertifiedKey,
 };
 use tokio::sync::watch;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::model::UnixMillis;
 
-use super::{Authority, AuthorityError, Identity, Leaf, Refusal, inspect};
+use super::{Authority, AuthorityError, Identity, Leaf, Pin, Refusal, inspect};
 
 /// A node's own leaf and the roots it trusts. Both may be replaced at any time; what is refused leaves the old ones.
 pub struct Credentials {
@@ -30,6 +31,8 @@ pub(in crate::transport) struct Current {
     /// Grows with every new leaf.
     pub(in crate::transport) leaf_number: u64,
     pub(super) key: Arc<CertifiedKey>,
+    /// What joiners are shown: the authority that has signed the leaf, too. None where it is not known.
+    pub(super) door: Option<Arc<CertifiedKey>>,
     not_before: UnixMillis,
     not_after: UnixMillis,
     pub(super) roots: Arc<RootCertStore>,
@@ -71,9 +74,11 @@ impl Credentials {
         let own = leaf.chain.first().ok_or(Refusal::NoCertificate);
         let own = own.and_then(inspect).map_err(AuthorityError::LeafRefused)?;
         let chains = chains(&roots)?;
+        let (key, door) = certified(leaf)?;
         let current = Current {
             leaf_number: 1,
-            key: certified(leaf)?,
+            key,
+            door,
             not_before: own.not_before,
             not_after: own.not_after,
             roots,
@@ -112,6 +117,15 @@ impl Credentials {
         (current.not_before, current.not_after)
     }
 
+    /// What the key of the authority is known by that has signed the present leaf, where that is known.
+    #[must_use]
+    pub fn pin(&self) -> Option<Pin> {
+        let current = self.current.load();
+        let issuer = current.door.as_ref()?.cert.last()?;
+        let (_, issuer) = X509Certificate::from_der(issuer).ok()?;
+        Some(Pin::of(issuer.public_key().raw))
+    }
+
     /// Shows `leaf` from now on. Connections that were made with the old one are replaced by new ones, without losing
     /// a request.
     ///
@@ -124,10 +138,11 @@ impl Credentials {
         if found.identity != self.identity {
             return Err(AuthorityError::LeafForeign { found: found.identity, own: self.identity });
         }
-        let key = certified(leaf)?;
+        let (key, door) = certified(leaf)?;
         self.swap(|old| Current {
             leaf_number: old.leaf_number + 1,
             key: key.clone(),
+            door: door.clone(),
             not_before: found.not_before,
             not_after: found.not_after,
             roots: old.roots.clone(),
@@ -146,6 +161,7 @@ impl Credentials {
         self.swap(|old| Current {
             leaf_number: old.leaf_number,
             key: old.key.clone(),
+            door: old.door.clone(),
             not_before: old.not_before,
             not_after: old.not_after,
             roots: roots.clone(),
@@ -169,11 +185,18 @@ impl Credentials {
     }
 }
 
-fn certified(leaf: Leaf) -> Result<Arc<CertifiedKey>, AuthorityError> {
+type Certified = (Arc<CertifiedKey>, Option<Arc<CertifiedKey>>);
+
+/// What peers are shown, and what joiners are.
+fn certified(leaf: Leaf) -> Result<Certified, AuthorityError> {
     let key = provider().key_provider.load_private_key(leaf.key)?;
+    let door = leaf.issuer.map(|issuer| {
+        let chain = leaf.chain.iter().cloned().chain([issuer]).collect();
+        Arc::new(CertifiedKey::new(chain, Arc::clone(&key)))
+    });
     let certified = CertifiedKey::new(leaf.chain, key);
     certified.keys_match().map_err(|_| AuthorityError::LeafMismatch)?;
-    Ok(Arc::new(certified))
+    Ok((Arc::new(certified), door))
 }
 
 fn chains(roots: &Arc<RootCertStore>) -> Result<Arc<dyn ClientCertVerifier>, AuthorityError> {

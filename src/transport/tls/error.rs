@@ -96,6 +96,9 @@ pub enum AuthorityError {
     /// A signing request can't be read, or its signature is wrong.
     #[error("the signing request is malformed")]
     RequestMalformed,
+    /// Authorities came without the word of a trusted one, or with one that was given too long ago.
+    #[error("the authorities that were sent are vouched for by none that is trusted here")]
+    BundleForeign,
     /// Signing failed.
     #[error("can't sign: {0}")]
     Sign(#[from] rcgen::Error),

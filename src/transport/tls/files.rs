@@ -7,6 +7,7 @@ use std::{
     path::Path,
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use tracing::debug;
 
@@ -18,8 +19,8 @@ pub(super) const CERTIFICATES: &str = "ca.crt";
 pub(super) const KEY: &str = "ca.key";
 
 /// The key is its owner's alone.
-const KEY_MODE: u32 = 0o600;
-const CERTIFICATES_MODE: u32 = 0o644;
+pub(super) const KEY_MODE: u32 = 0o600;
+pub(super) const CERTIFICATES_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o700;
 /// A mounted Kubernetes Secret is readable for its group; for anyone else, or writable for the group, it is exposed.
 const EXPOSED: u32 = 0o027;
@@ -91,6 +92,41 @@ fn read(path: &Path, file: &mut File) -> Result<String, AuthorityError> {
     Ok(text)
 }
 
-fn file_error(path: &Path, reason: io::Error) -> AuthorityError {
+/// Whole or not at all, and durable.
+pub(super) fn replace(
+    directory: &Path,
+    name: &str,
+    text: &str,
+    mode: u32,
+) -> Result<(), AuthorityError> {
+    let (new, path) = (directory.join(format!("{name}.new")), directory.join(name));
+    let written = || {
+        // One that a crash left may have another mode.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        File::open(directory)?.sync_all()
+    };
+    written().map_err(|reason| file_error(&path, reason))
+}
+
+/// RFC 7468.
+pub(super) fn pem(label: &str, der: &[u8]) -> String {
+    const LINE: usize = 64;
+    let digits = BASE64_STANDARD.encode(der);
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for line in digits.as_bytes().chunks(LINE) {
+        text.extend(line.iter().map(|byte| char::from(*byte)));
+        text.push('\n');
+    }
+    text + &format!("-----END {label}-----\n")
+}
+
+pub(super) fn file_error(path: &Path, reason: io::Error) -> AuthorityError {
     AuthorityError::File { path: path.to_owned(), reason }
 }

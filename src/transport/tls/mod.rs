@@ -12,25 +12,35 @@
 //! ```
 
 mod authority;
+mod bundle;
 mod certificate;
 mod config;
 mod credentials;
+mod door;
 mod error;
 mod files;
 mod identity;
+mod kept;
 mod refusal;
 mod renew;
 mod request;
+mod roll;
+mod token;
 mod verify;
 
 pub use authority::{Authority, LEAF_LIFETIME, Leaf};
+pub use bundle::Bundle;
 pub use credentials::Credentials;
 pub use error::AuthorityError;
 pub use identity::{Identity, Role};
+pub use kept::Kept;
 pub use refusal::Refusal;
 pub use renew::{Renewal, renew};
 pub use request::SigningRequest;
+pub use roll::{Roll, Stage};
+pub use token::{JoinSecret, JoinToken, JoinTokenError, Pin};
 
 pub(super) use certificate::inspect;
 pub(super) use config::{MEET, client, name_of, server};
+pub(super) use door::{Pinned, accepting};
 pub(super) use verify::admit;

@@ -2,6 +2,7 @@
 
 mod behind;
 mod halt;
+mod tokens;
 
 use std::{
     path::Path,

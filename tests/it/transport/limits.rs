@@ -67,6 +67,34 @@ async fn the_largest_frame_passes_and_the_next_is_not_sent() {
     two.stop().await;
 }
 
+/// Whatever its certificate allows: what a removed node is told.
+#[tokio::test]
+async fn a_barred_node_opens_what_is_left_to_it_and_nothing_else() {
+    let ca = ca();
+    let [one, two, three] = [ca.node(1, 1), ca.node(2, 1), ca.node(3, 1)];
+    introduce((&one, 1), (&two, 2));
+    introduce((&one, 1), (&three, 3));
+    assert_eq!(ask(&two, 1).await.unwrap(), "hello");
+    one.bar(|node, protocol| node == NodeId(2) && protocol != Protocol::Join);
+
+    for protocol in Protocol::ALL {
+        let barred = two.request(NodeId(1), protocol, b"hello", PATIENCE).await;
+        let other = three.request(NodeId(1), protocol, b"hello", PATIENCE).await;
+
+        assert_eq!(other.unwrap(), "hello", "{protocol}");
+        match protocol {
+            Protocol::Join => assert_eq!(barred.unwrap(), "hello"),
+            _ => assert!(
+                matches!(barred, Err(TransportError::Refused { reason: Refused::NotAllowed, .. })),
+                "{protocol}: {barred:?}"
+            ),
+        }
+    }
+    for node in [one, two, three] {
+        node.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn a_stream_that_never_names_its_protocol_is_turned_away() {
     let ca = ca();

@@ -2,6 +2,7 @@
 
 mod authority;
 mod certificates;
+mod door;
 mod expiry;
 mod figures;
 mod handshakes;

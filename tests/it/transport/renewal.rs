@@ -1,25 +1,17 @@
 //! Leaves and authorities change while requests go on, and none is lost.
 
-use std::{
-    fs,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
-    },
-    time::Duration,
-};
+use std::{fs, sync::Arc, time::Duration};
 
 use apolo::{
     model::{BootEpoch, NodeId, UnixMillis},
-    transport::{
-        Authority, Credentials, Options, Peer, Protocol, Refusal, Renewal, Transport, renew,
-    },
+    transport::{Authority, Credentials, Options, Peer, Refusal, Renewal, Transport, renew},
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::support::{
-    Ca, HOUR, PATIENCE, anywhere, ca, calm, connected, introduce,
+    Ca, HOUR, anywhere, ca, calm, connected, introduce,
+    load::Load,
     raw::{self, fate, forge, names},
     server, start, until, within,
 };
@@ -36,48 +28,6 @@ fn node(ca: &Ca, id: u64) -> Node {
     options.timings = calm();
     options.timings.refresh_spread = Duration::from_millis(50);
     Node { transport: start(options), credentials }
-}
-
-/// Requests in both directions without a pause, until it is told to end.
-struct Load {
-    answered: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Load {
-    fn between(one: (&Transport, u64), other: (&Transport, u64)) -> Self {
-        let (answered, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let tasks = [(one.0, other.1), (other.0, one.1)].map(|(from, to)| {
-            let (from, answered, stop) = (from.clone(), answered.clone(), stop.clone());
-            tokio::spawn(async move {
-                while !stop.load(SeqCst) {
-                    let asked = from.request(NodeId(to), Protocol::Raft, b"load", PATIENCE).await;
-                    assert_eq!(asked.expect("no request is lost"), "load");
-                    answered.fetch_add(1, SeqCst);
-                }
-            })
-        });
-        Self { answered, stop, tasks: tasks.into() }
-    }
-
-    /// Some more are answered.
-    async fn goes_on(&self) {
-        let before = self.answered.load(SeqCst);
-        until("requests go on", || {
-            assert!(!self.tasks.iter().any(JoinHandle::is_finished), "a request was lost");
-            self.answered.load(SeqCst) >= before + 20
-        })
-        .await;
-    }
-
-    async fn end(self) {
-        self.goes_on().await;
-        self.stop.store(true, SeqCst);
-        for task in self.tasks {
-            task.await.expect("no request is lost");
-        }
-    }
 }
 
 /// How things were before a leaf was renewed.

@@ -55,6 +55,7 @@ const OWN_SETTINGS: &[&str] = &[
     "discover",
     "expect",
     "ca-dir",
+    "join-token-file",
     "discord-api",
     "total-shards",
     "log-level",

@@ -1,5 +1,6 @@
 //! Nodes, their authority, and waits with a deadline.
 
+pub(crate) mod load;
 pub(crate) mod raw;
 pub(crate) mod relay;
 

@@ -67,6 +67,13 @@ pub(crate) fn names(identity: &Identity) -> Vec<SanType> {
 
 /// An endpoint that shows `pair`, or nothing, and trusts everyone.
 pub(crate) fn client(pair: Option<Pair>, alpn: &[u8]) -> Endpoint {
+    let mut endpoint = Endpoint::client(anywhere()).expect("a port");
+    endpoint.set_default_client_config(config(pair, alpn));
+    endpoint
+}
+
+/// What such an endpoint dials with.
+pub(crate) fn config(pair: Option<Pair>, alpn: &[u8]) -> ClientConfig {
     let builder = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3")
@@ -79,10 +86,7 @@ pub(crate) fn client(pair: Option<Pair>, alpn: &[u8]) -> Endpoint {
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![alpn.to_vec()];
-    let config = QuicClientConfig::try_from(config).expect("QUIC");
-    let mut endpoint = Endpoint::client(anywhere()).expect("a port");
-    endpoint.set_default_client_config(ClientConfig::new(Arc::new(config)));
-    endpoint
+    ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).expect("QUIC")))
 }
 
 /// What becomes of a connection: TLS 1.3 lets the client think that it is connected before the server has looked at
