@@ -313,7 +313,10 @@ impl Entry<'_> {
                 stop.clone(),
             )),
         ];
-        let store = Arc::downgrade(&store);
+        let held = store;
+        let store = Arc::downgrade(&held);
+        // Raft has it: whoever lets go of the member waits until nobody has.
+        drop(held);
         let data_dir = self.config.data_dir.clone();
         let told = standings.told();
         let member = Member {

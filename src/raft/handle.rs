@@ -124,7 +124,7 @@ impl Handle {
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
         if let Some(standings) = standings {
-            standings.bind(reading, raft.metrics(), states.clone());
+            standings.bind(reading, raft.metrics());
         }
         let leadership = watch::Sender::new(Leadership::Following { leader: None });
         let members = watch::Sender::new(Members::default());

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::{Mutex, OnceLock, PoisonError, Weak},
 };
 
 use openraft::{RaftMetrics, async_runtime::watch::WatchReceiver as _};
@@ -19,13 +19,15 @@ use super::{
     types::{Types, Vote},
 };
 use crate::{
-    model::{BootEpoch, NodeId},
-    state::State,
+    model::NodeId,
     store::{Position, Recovered},
     transport::{Local, Standing},
 };
 
 type Metrics = openraft::type_config::alias::WatchReceiverOf<Types, RaftMetrics<Types>>;
+
+/// Processes that are remembered as admitted: more than there are members. One that is forgotten is judged again.
+const PASSED_MAX: usize = 4_096;
 
 /// What a node says of its log in its hellos, and what it thinks of others'. Made before the transport that asks it,
 /// and bound to Raft when that runs.
@@ -33,9 +35,9 @@ pub struct Standings {
     /// As the directory was opened.
     before: Standing,
     running: OnceLock<Running>,
-    /// The start of each node whose directory was found to be as recent as it was. What the same process acknowledges
-    /// while a second hello is on its way must not count against it.
-    passed: Mutex<BTreeMap<NodeId, BootEpoch>>,
+    /// The process of each node whose directory was found to be as recent as it was. What it acknowledges while a second
+    /// hello of it is on its way must not count against it.
+    passed: Mutex<BTreeMap<NodeId, u64>>,
     /// What a leader said of this node's directory.
     told: watch::Sender<Option<String>>,
 }
@@ -44,7 +46,6 @@ pub struct Standings {
 struct Running {
     tail: Weak<Mutex<Tail>>,
     metrics: Metrics,
-    states: watch::Receiver<Arc<State>>,
 }
 
 impl fmt::Debug for Standings {
@@ -75,13 +76,8 @@ impl Standings {
         self.told.subscribe()
     }
 
-    pub(super) fn bind(
-        &self,
-        tail: Weak<Mutex<Tail>>,
-        metrics: Metrics,
-        states: watch::Receiver<Arc<State>>,
-    ) {
-        let _ = self.running.set(Running { tail, metrics, states });
+    pub(super) fn bind(&self, tail: Weak<Mutex<Tail>>, metrics: Metrics) {
+        let _ = self.running.set(Running { tail, metrics });
     }
 }
 
@@ -94,19 +90,22 @@ impl Local for Standings {
         standing(tail.vote(), tail.last())
     }
 
-    fn admit(&self, node: NodeId, boot: BootEpoch, theirs: Standing) -> Result<(), String> {
-        let Some(running) = self.running.get() else { return Ok(()) };
+    fn admit(&self, node: NodeId, process: u64, theirs: Standing) -> Result<(), String> {
         let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = running.states.borrow().nodes().get(&node).map(|node| node.boot);
-        if passed.get(&node).copied().max(known).is_some_and(|known| boot <= known) {
+        if passed.get(&node) == Some(&process) {
             return Ok(());
         }
-        let metrics = running.metrics.borrow_watched();
-        let acknowledged = metrics.replication.as_ref().and_then(|all| all.get(&node)?.as_ref());
-        if let Some(acknowledged) = acknowledged {
-            judge(theirs, acknowledged.index, metrics.current_term)?;
+        if let Some(running) = self.running.get() {
+            let metrics = running.metrics.borrow_watched();
+            let replication = metrics.replication.as_ref();
+            if let Some(acknowledged) = replication.and_then(|all| all.get(&node)?.as_ref()) {
+                judge(theirs, acknowledged.index, metrics.current_term)?;
+            }
         }
-        passed.insert(node, boot);
+        if passed.len() >= PASSED_MAX {
+            passed.clear();
+        }
+        passed.insert(node, process);
         Ok(())
     }
 

@@ -129,7 +129,7 @@ fn settle(
     }
     shared
         .local
-        .admit(node, hello.boot, hello.standing)
+        .admit(node, hello.process, hello.standing)
         .map_err(|reason| Mismatch::new(CloseCode::OldCopy, reason))?;
     let boots = [shared.boot.0, hello.boot.0];
     let rank = Rank {

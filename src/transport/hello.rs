@@ -52,6 +52,8 @@ pub(super) struct Hello {
     pub(super) serial: u64,
     pub(super) standing: Standing,
     pub(super) build: String,
+    /// Drawn when the transport starts: of a directory and of an older copy of it, both may start under one boot epoch.
+    pub(super) process: u64,
 }
 
 impl Hello {
@@ -62,6 +64,7 @@ impl Hello {
         serial: u64,
         standing: Standing,
         build: &str,
+        process: u64,
     ) -> Self {
         Self {
             magic: MAGIC,
@@ -74,6 +77,7 @@ impl Hello {
             serial,
             standing,
             build: build.chars().take(BUILD_MAX / 4).collect(),
+            process,
         }
     }
 
@@ -152,13 +156,14 @@ pub trait Local: Send + Sync + 'static {
         Standing::default()
     }
 
-    /// Whether to speak with `node`, given where it stands: whether its directory is as recent as it was.
+    /// Whether to speak with `node`, given where it stands: whether its directory is as recent as it was. `process` is
+    /// another one for each start.
     ///
     /// # Errors
     ///
     /// A sentence for the other node's operator; the connection is closed with it and [`CloseCode::OldCopy`].
-    fn admit(&self, node: NodeId, boot: BootEpoch, standing: Standing) -> Result<(), String> {
-        let _ = (node, boot, standing);
+    fn admit(&self, node: NodeId, process: u64, standing: Standing) -> Result<(), String> {
+        let _ = (node, process, standing);
         Ok(())
     }
 
@@ -189,7 +194,7 @@ mod tests {
 
     fn hello(of: &Identity) -> Hello {
         let standing = Standing { vote_term: 3, vote_node: 2, last_term: 2, last_index: 300 };
-        Hello::new(of, BootEpoch(5), Purpose::Peer, 9, standing, "apolo 0.1.0")
+        Hello::new(of, BootEpoch(5), Purpose::Peer, 9, standing, "apolo 0.1.0", 77)
     }
 
     #[test]

@@ -51,6 +51,7 @@ impl Transport {
         let shared = Arc::new(Shared {
             identity: medium.identity,
             boot: options.boot,
+            process: rand::random(),
             local: options.local,
             build: options.build,
             timings: options.timings,

@@ -24,6 +24,8 @@ use super::{
 pub(super) struct Shared {
     pub(super) identity: Identity,
     pub(super) boot: BootEpoch,
+    /// See [`Hello::process`].
+    pub(super) process: u64,
     pub(super) local: SharedLocal,
     pub(super) build: String,
     pub(super) timings: Timings,
@@ -66,7 +68,7 @@ impl Shared {
 
     pub(super) fn hello(&self, purpose: Purpose, serial: u64) -> Hello {
         let standing = self.local.standing();
-        Hello::new(&self.identity, self.boot, purpose, serial, standing, &self.build)
+        Hello::new(&self.identity, self.boot, purpose, serial, standing, &self.build, self.process)
     }
 
     /// A peer that says that this node is not what it was is passed on to whoever can do something about it.

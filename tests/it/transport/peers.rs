@@ -262,7 +262,7 @@ impl Local for Doorkeeper {
         Standing { vote_term: 3, vote_node: 1, last_term: 2, last_index: 70 }
     }
 
-    fn admit(&self, node: NodeId, _boot: BootEpoch, standing: Standing) -> Result<(), String> {
+    fn admit(&self, node: NodeId, _process: u64, standing: Standing) -> Result<(), String> {
         if standing.last_index < 10 {
             return Err(format!("node {node} once acknowledged more than it remembers"));
         }
