@@ -1,8 +1,8 @@
 use super::{ended, progress};
 use apolo_chaos::clusters::{
     Account, ClusterError, ClusterOptions, FreezeReport, RollingReport, Shape, cluster_kills,
-    freeze, move_all, partition, power_loss, restore_old_copy, rolling_restart, wipe_majority,
-    wipe_one,
+    freeze, move_all, partition, power_loss, restore_old_copy, rolling_restart, scale,
+    wipe_majority, wipe_one,
 };
 use std::{env, fmt::Display, process::ExitCode, time::Duration};
 
@@ -58,6 +58,11 @@ pub(super) enum Break {
     },
     /// A voter's data directory is replaced by an older copy of itself.
     OldCopy {
+        #[command(flatten)]
+        size: Size,
+    },
+    /// Nodes join and leave: 3 to 5 to 1, with five nodes.
+    Scale {
         #[command(flatten)]
         size: Size,
     },
@@ -151,6 +156,10 @@ async fn broken(what: &Break) -> Result<ExitCode, ClusterError> {
         }
         Break::OldCopy { size } => {
             let report = restore_old_copy(&size.options()?).await?;
+            Ok(print(&report, report.account.holds()))
+        }
+        Break::Scale { size } => {
+            let report = scale(&size.options()?).await?;
             Ok(print(&report, report.account.holds()))
         }
         Break::Move { size } => {

@@ -178,6 +178,18 @@ impl Cluster {
     /// Asks a node to stop, and waits for its end.
     pub(super) async fn stop(&mut self, nth: usize) -> Result<(), ClusterError> {
         self.nodes.signal(nth, nix::sys::signal::Signal::SIGTERM)?;
+        self.ended(nth).await
+    }
+
+    /// Asks a node to leave the cluster, and waits for its end.
+    pub(super) async fn leave(&mut self, nth: usize) -> Result<(), ClusterError> {
+        if self.nodes.ask_to_leave(nth).await.is_none() {
+            return Err(self.late("an answer", STOPPED_WITHIN, "none".to_owned()));
+        }
+        self.ended(nth).await
+    }
+
+    async fn ended(&mut self, nth: usize) -> Result<(), ClusterError> {
         let Some(mut child) = self.nodes.nodes[nth].child.take() else { return Ok(()) };
         let Ok(status) = timeout(STOPPED_WITHIN, child.wait()).await else {
             return Err(self.late("a node stops", STOPPED_WITHIN, "it goes on".to_owned()));

@@ -16,6 +16,7 @@ mod memory;
 mod nodes;
 mod partition;
 mod rolling;
+mod scale;
 mod spans;
 
 pub use account::Account;
@@ -26,4 +27,5 @@ pub use kills::{KillsReport, cluster_kills};
 pub use memory::{MemoryReport, move_all, power_loss, restore_old_copy, wipe_majority, wipe_one};
 pub use partition::{Cut, PartitionReport, Shape, partition};
 pub use rolling::{RollingReport, rolling_restart};
+pub use scale::scale;
 pub use spans::Spans;

@@ -26,6 +26,9 @@ use crate::kills::{Life, Record, Records};
 /// Below the range that the kernel gives out by itself, so that nobody else takes them meanwhile.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
+/// What a change through the nodes' HTTP port must show.
+const API_TOKEN: &str = "chaos";
+
 /// How long a node may take to answer a question.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -34,6 +37,8 @@ pub(super) struct Nodes {
     program: PathBuf,
     directory: PathBuf,
     api: String,
+    /// So many form the cluster: the first ones, whose addresses all are told.
+    pub(super) expect: usize,
     pub(super) nodes: Vec<Node>,
 }
 
@@ -67,13 +72,15 @@ impl Nodes {
             program: program.to_owned(),
             directory: directory.to_owned(),
             api: simulator.api_url(),
+            expect: count,
             nodes,
         })
     }
 
-    /// Everybody's address, as each node is told.
+    /// The first nodes' addresses, as each node is told.
     fn peers(&self) -> String {
-        let peers: Vec<_> = self.nodes.iter().map(|node| node.quic.to_string()).collect();
+        let first = self.nodes.iter().take(self.expect);
+        let peers: Vec<_> = first.map(|node| node.quic.to_string()).collect();
         peers.join(",")
     }
 
@@ -117,7 +124,7 @@ impl Nodes {
     }
 
     pub(super) fn start(&mut self, nth: usize) -> io::Result<()> {
-        let (peers, count) = (self.peers(), self.nodes.len());
+        let (peers, expect, count) = (self.peers(), self.expect, self.nodes.len());
         let node = &mut self.nodes[nth];
         let life = node.lives.len();
         let records = self.directory.join(format!("{}-records-{life}", node.name));
@@ -134,8 +141,9 @@ impl Nodes {
             .env("DISCORD_API", &self.api)
             .env("POD_NAME", &node.name)
             .env("APOLO_PEERS", peers)
-            .env("APOLO_EXPECT", count.to_string())
+            .env("APOLO_EXPECT", expect.to_string())
             .env("APOLO_VOTERS", count.min(5).to_string())
+            .env("APOLO_API_TOKEN", API_TOKEN)
             .env("APOLO_CA_DIR", self.directory.join("ca"))
             .env("APOLO_DATA_DIR", &node.data)
             .env("APOLO_HTTP_ADDR", node.http.to_string())
@@ -152,6 +160,12 @@ impl Nodes {
     /// How things look from a node.
     pub(super) async fn view_of(&self, nth: usize) -> Option<View> {
         view(self.nodes[nth].http).await
+    }
+
+    /// Asks a node to leave its cluster. Whether it does is its end's to tell.
+    pub(super) async fn ask_to_leave(&self, nth: usize) -> Option<()> {
+        let asked = ask(self.nodes[nth].http, "POST", "/api/v1/leave");
+        timeout(ANSWER_WITHIN, asked).await.ok()?.map(drop)
     }
 
     /// Those whose process has not been ended.
@@ -219,17 +233,25 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
 /// How things look from the node at `address`.
 async fn view(address: SocketAddr) -> Option<View> {
     let asked = async {
-        let mut stream = TcpStream::connect(address).await.ok()?;
-        let request = "GET /api/v1/status HTTP/1.1\r\nHost: apolo\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.ok()?;
+        let answer = ask(address, "GET", "/api/v1/status").await?;
         let body = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
         let start = body + answer[body..].iter().position(|byte| *byte == b'{')?;
         let end = answer.iter().rposition(|byte| *byte == b'}')?;
         serde_json::from_slice(&answer[start..=end]).ok()
     };
     timeout(ANSWER_WITHIN, asked).await.ok()?
+}
+
+async fn ask(address: SocketAddr, method: &str, path: &str) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: apolo\r\nConnection: close\r\nContent-Length: 0\r\n\
+         Authorization: Bearer {API_TOKEN}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok()?;
+    Some(answer)
 }
 
 /// A port that is free for TCP and UDP.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use apolo_chaos::clusters::{
     ClusterOptions, Shape, can_partition, cluster_kills, freeze, move_all, partition, power_loss,
-    restore_old_copy, rolling_restart, wipe_majority, wipe_one,
+    restore_old_copy, rolling_restart, scale, wipe_majority, wipe_one,
 };
 
 /// A load that leaves a machine of two cores some room.
@@ -87,6 +87,15 @@ async fn a_voter_restored_from_an_old_copy_begins_anew() {
     let report = restore_old_copy(&options(3)).await.unwrap();
 
     assert!(report.account.holds(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_join_and_leave_lose_nothing_and_deliver_nothing_twice() {
+    let _alone = crate::MACHINE.lock().await;
+
+    let report = scale(&options(5)).await.unwrap();
+
+    assert!(report.account.holds() && report.account.audit.twice == 0, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
