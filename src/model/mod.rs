@@ -6,6 +6,7 @@ mod epoch;
 mod health;
 mod id;
 mod panic;
+mod profile;
 mod secret;
 mod session;
 mod sharding;
@@ -15,6 +16,7 @@ pub use epoch::Epoch;
 pub use health::{HealthStatus, ShardHealth, ShardStatus, SystemHealth, system_health};
 pub use id::{ApplicationId, BootEpoch, ClusterId, GuildId, LogIndex, NodeId};
 pub(crate) use panic::panic_text;
+pub use profile::{NoProfile, Profile};
 pub use secret::Token;
 pub use session::{Checkpoint, Sequence, Session, SessionId, SessionNumber};
 pub use sharding::{

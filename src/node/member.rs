@@ -164,9 +164,7 @@ impl Entry<'_> {
     ) -> Result<Transport, NodeError> {
         let listening = async {
             loop {
-                let address = self.config.quic_addr;
-                let options = TransportOptions::quic(address, Arc::clone(credentials), boot);
-                match Transport::start(options) {
+                match Transport::start(self.options(credentials, boot)) {
                     Err(StartError::Bind { reason, .. })
                         if reason.kind() == io::ErrorKind::AddrInUse =>
                     {
@@ -178,12 +176,13 @@ impl Entry<'_> {
         };
         match timeout(PORT_WITHIN, listening).await {
             Ok(started) => Ok(started?),
-            Err(_) => {
-                let options =
-                    TransportOptions::quic(self.config.quic_addr, Arc::clone(credentials), boot);
-                Ok(Transport::start(options)?)
-            }
+            Err(_) => Ok(Transport::start(self.options(credentials, boot))?),
         }
+    }
+
+    fn options(&self, credentials: &Arc<Credentials>, boot: BootEpoch) -> TransportOptions {
+        TransportOptions::quic(self.config.quic_addr, Arc::clone(credentials), boot)
+            .with_profile(self.config.profile)
     }
 
     async fn seek(
@@ -218,13 +217,14 @@ impl Entry<'_> {
         let empty = recovered.is_empty();
         let credentials = trust.credentials(&Identity::server(cluster, me))?;
         let transport = self.listen(&credentials, boot).await?;
-        let right = Right::new(Clock::Boottime, Timing::LAN);
+        let right = Right::new(Clock::Boottime, Timing::of(self.config.profile));
         let promised = right.clone();
         let raft = Handle::start(raft::Options {
             node: me,
             store: Arc::clone(&store),
             recovered,
             transport: Some(transport.clone()),
+            profile: self.config.profile,
             on_vote: Some(Arc::new(move |term, own| promised.promise(term, own))),
         })
         .await?;

@@ -53,6 +53,7 @@ impl Transport {
             boot: options.boot,
             local: options.local,
             build: options.build,
+            profile: options.profile,
             timings: options.timings,
             network: medium.network,
             credentials: medium.credentials,

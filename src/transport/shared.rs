@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::model::{BootEpoch, NodeId};
+use crate::model::{BootEpoch, NodeId, Profile};
 
 use super::{
     Credentials, Identity, Timings,
@@ -26,6 +26,7 @@ pub(super) struct Shared {
     pub(super) boot: BootEpoch,
     pub(super) local: SharedLocal,
     pub(super) build: String,
+    pub(super) profile: Profile,
     pub(super) timings: Timings,
     pub(super) network: Arc<dyn Network>,
     /// None where there are no certificates.
@@ -66,7 +67,8 @@ impl Shared {
 
     pub(super) fn hello(&self, purpose: Purpose, serial: u64) -> Hello {
         let standing = self.local.standing();
-        Hello::new(&self.identity, self.boot, purpose, serial, standing, &self.build)
+        let hello = Hello::new(&self.identity, self.boot, purpose, serial, standing, &self.build);
+        hello.with_profile(self.profile)
     }
 
     /// Which of our leaves a handshake that begins now will show.

@@ -57,6 +57,7 @@ impl Cluster {
             store: Arc::new(member.memory.clone()),
             recovered: member.memory.recovered(),
             transport: Some(transport.clone()),
+            profile: Profile::Lan,
             on_vote: None,
         };
         let handle = Handle::start(options).await.unwrap();
@@ -251,6 +252,7 @@ async fn a_vote_is_told_before_it_is_given() {
         store: Arc::new(memory.clone()),
         recovered: Recovered::default(),
         transport: None,
+        profile: Profile::Lan,
         on_vote: Some(Arc::new(move |term, own| told.lock().unwrap().push((term, own)))),
     })
     .await

@@ -20,7 +20,7 @@ use super::{
     machine::Machine, types::Types,
 };
 use crate::{
-    model::{BootEpoch, ClusterId, LogIndex, NodeId},
+    model::{BootEpoch, ClusterId, LogIndex, NodeId, Profile},
     state::{Command, Outcome},
     store::{self, Backend, Barrier, Hold, Memory, Opened, Recovered, WriteError},
 };
@@ -43,7 +43,8 @@ fn open(path: &Path) -> Opened {
 }
 
 async fn start(node: NodeId, store: Arc<dyn Backend>, recovered: Recovered) -> Handle {
-    let options = Options { node, store, recovered, transport: None, on_vote: None };
+    let options =
+        Options { node, store, recovered, transport: None, profile: Profile::Lan, on_vote: None };
     Handle::start(options).await.unwrap()
 }
 
