@@ -1,7 +1,7 @@
 //! The figures of the README, side by side in one run: `cargo bench --bench figures`.
 //!
 //! A table on stdout; `--json FILE` writes the same as JSON. `--only` takes groups of figures, `--rounds` repeats each
-//! measurement. Those of the cluster take some five minutes: `--only scale,commits,leader-kill`. They keep their
+//! measurement. Those of the cluster take some five minutes: `--only scale,commits,leader-kill,resume`. They keep their
 //! data in `TMPDIR`, which has to be on a disk for their commits to mean anything. Node and simulator share the machine, so what the simulator costs is part of every figure but the
 //! resident memory.
 
@@ -9,6 +9,7 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 mod child;
+mod cluster;
 mod commits;
 mod etcd;
 mod group;
@@ -20,6 +21,7 @@ mod ports;
 mod recording;
 mod replay;
 mod report;
+mod resume;
 mod scale;
 mod starts;
 mod throughput;
@@ -66,6 +68,9 @@ What the figures of the cluster mean:
                The two take turns.
   leader-kill  from kill -9 of the leader's process until a write through one of the other two is committed: both are
                asked every 10 ms. lan beside etcd's defaults, fast beside etcd with 100/500 ms and pre-vote.
+  resume       three nodes, a simulated Discord, 100 shards on a node that does not lead. From kill -9 of it: the leader
+               proposes its loss once no lease can be in force, commits it, the new owners connect and send RESUME, and
+               hand the replay to the handlers up to RESUMED.
   scale        the time that the planner and the state take with 1,000 nodes and 16,384 shards, the bytes of a snapshot,
                and what the checkpoints of a tick put into the log if every shard has progressed.";
 
@@ -84,6 +89,8 @@ enum Group {
     Commits,
     /// From `kill -9` of the leader to the first committed write, profiles lan and fast, beside etcd (needs `etcd` 3.4).
     LeaderKill,
+    /// From `kill -9` of a node that owns 100 shards to their RESUMED elsewhere, phase by phase.
+    Resume,
     /// Planner, state and log of 1,000 nodes with 16,384 shards: pure functions on one core.
     Scale,
 }
@@ -135,6 +142,9 @@ fn measure(options: &Options) -> Result<Report, Failure> {
     }
     if wanted(Group::LeaderKill) {
         leader_kill::measure(&mut report, rounds)?;
+    }
+    if wanted(Group::Resume) {
+        resume::measure(&mut report, rounds)?;
     }
     if let Some(file) = &options.json {
         fs::write(file, report.json()?)?;
