@@ -145,7 +145,7 @@ impl Turns {
     }
 
     fn tell(self, report: &mut Report, name: &str) {
-        report.add(name, "1/s", None, self.rates);
-        report.add(name, "ms", None, self.ms);
+        report.add(format!("{name}, rate"), "1/s", None, self.rates);
+        report.add(format!("{name}, latency"), "ms", None, self.ms);
     }
 }

@@ -139,7 +139,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "profile",
         env: &["APOLO_PROFILE"],
         placeholder: "PROFILE",
-        help: "How soon a silent node is given up: lan, fast (one data centre, disks that never stall) or wan (several regions); all nodes of a cluster have the same",
+        help: "How soon a silent node is given up: lan, fast (one data centre, where nothing ever stalls for 30 ms) or wan (several regions); all nodes of a cluster have the same",
         expected: "lan, fast or wan",
         default: Some("lan"),
         scope: Scope::Node,

@@ -15,7 +15,7 @@ pub enum Profile {
     /// Nodes in one region, on disks that now and then stall for some tenths of a second.
     #[default]
     Lan,
-    /// Nodes in one data centre, on disks and networks that never pause for 150 ms.
+    /// Nodes in one data centre, whose disks and processors answer within 30 ms at all times: an append has 50 ms.
     Fast,
     /// Nodes in several regions, with round trips of up to 150 ms.
     Wan,
