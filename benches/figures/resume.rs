@@ -8,7 +8,8 @@
 //!
 //! The node does not lead: what the loss of a leader takes, `leader-kill` shows. The moments of the loss and of each
 //! RESUMED are the nodes' own log lines, those between are the simulator's. Replay ends when the handlers have been
-//! handed everything up to RESUMED.
+//! handed everything up to RESUMED. The leader logs the commit when its loop has the answer; a new owner may have
+//! applied it by then, so that its RESUME can be a little before.
 
 use std::{collections::BTreeMap, time::Duration};
 
