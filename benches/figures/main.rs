@@ -1,17 +1,28 @@
 //! The figures of the README, side by side in one run: `cargo bench --bench figures`.
 //!
-//! A table on stdout; `--json FILE` writes the same as JSON. `--only` takes one group of figures, `--rounds` repeats
-//! each measurement. Node and simulator share the machine, so what the simulator costs is part of every figure but the
+//! A table on stdout; `--json FILE` writes the same as JSON. `--only` takes groups of figures, `--rounds` repeats each
+//! measurement. Those of the cluster take some five minutes: `--only scale,commits,leader-kill,resume`. They keep their
+//! data in `TMPDIR`, which has to be on a disk for their commits to mean anything. Node and simulator share the machine, so what the simulator costs is part of every figure but the
 //! resident memory.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 mod child;
+mod cluster;
+mod commits;
+mod etcd;
+mod group;
+mod leader_kill;
+mod member;
 mod memory;
+mod mortal;
+mod ports;
 mod recording;
 mod replay;
 mod report;
+mod resume;
+mod scale;
 mod starts;
 mod throughput;
 mod volume;
@@ -27,10 +38,10 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Measures apolo.
 #[derive(Debug, Parser)]
-#[command(name = "figures")]
+#[command(name = "figures", after_help = MEANING)]
 struct Options {
-    /// Only this group; may be given again.
-    #[arg(long, value_enum)]
+    /// Only these groups.
+    #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Group>,
     /// How often each measurement is repeated.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -41,10 +52,27 @@ struct Options {
     /// Only repeats this run of the throughput, for a profiler: bare-typed, bare-raw, apolo-typed or apolo-raw.
     #[arg(long, hide = true)]
     profile: Option<String>,
+    /// Runs as a member of a Raft group, whose seat this is.
+    #[arg(long, hide = true)]
+    member: Option<String>,
     /// What cargo passes to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
 }
+
+const MEANING: &str = "\
+What the figures of the cluster mean:
+  commits      a proposal of some 100 bytes, until a quorum has it on disk and the leader has applied it: three processes
+               with QUIC, mutual TLS and sled. etcd beside it: a put of as many bytes to three processes with its default
+               durability, plain HTTP between them, from clients through its JSON gateway, which costs it a request each.
+               The two take turns.
+  leader-kill  from kill -9 of the leader's process until a write through one of the other two is committed: both are
+               asked every 10 ms. lan beside etcd's defaults, fast beside etcd with 100/500 ms and pre-vote.
+  resume       three nodes, a simulated Discord, 100 shards on a node that does not lead. From kill -9 of it: the leader
+               proposes its loss once no lease can be in force, commits it, the new owners connect and send RESUME, and
+               hand the replay to the handlers up to RESUMED.
+  scale        the time that the planner and the state take with 1,000 nodes and 16,384 shards, the bytes of a snapshot,
+               and what the checkpoints of a tick put into the log if every shard has progressed.";
 
 /// Groups of figures.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -57,15 +85,27 @@ enum Group {
     Starts,
     /// 448 shards with 1,000,000 guilds.
     Volume,
+    /// Latency and rate of commits with 1, 64 and 256 writers, three nodes beside three etcds (needs `etcd` 3.4).
+    Commits,
+    /// From `kill -9` of the leader to the first committed write, profiles lan and fast, beside etcd (needs `etcd` 3.4).
+    LeaderKill,
+    /// From `kill -9` of a node that owns 100 shards to their RESUMED elsewhere, phase by phase.
+    Resume,
+    /// Planner, state and log of 1,000 nodes with 16,384 shards: pure functions on one core.
+    Scale,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match measure(&options) {
-        Ok(report) => {
-            println!("{}", report.table());
-            ExitCode::SUCCESS
-        }
+    if let Some(seat) = &options.member {
+        return told(member::run(seat));
+    }
+    told(measure(&options).map(|report| println!("{}", report.table())))
+}
+
+fn told(done: Result<(), Failure>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("figures: {failure}");
             ExitCode::FAILURE
@@ -93,6 +133,18 @@ fn measure(options: &Options) -> Result<Report, Failure> {
     }
     if wanted(Group::Volume) {
         volume::measure(&mut report)?;
+    }
+    if wanted(Group::Scale) {
+        scale::measure(&mut report, rounds)?;
+    }
+    if wanted(Group::Commits) {
+        commits::measure(&mut report, rounds)?;
+    }
+    if wanted(Group::LeaderKill) {
+        leader_kill::measure(&mut report, rounds)?;
+    }
+    if wanted(Group::Resume) {
+        resume::measure(&mut report, rounds)?;
     }
     if let Some(file) = &options.json {
         fs::write(file, report.json()?)?;

@@ -36,7 +36,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use url::Url;
 
-use crate::model::{GUILDS_PER_SHARD_DEFAULT, ShardTotal, Token};
+use crate::model::{GUILDS_PER_SHARD_DEFAULT, Profile, ShardTotal, Token};
 
 /// Everything that can be set. Made by [`load`]; [`Config::default`] is what nobody asked to be otherwise.
 #[derive(Clone, Debug)]
@@ -55,6 +55,8 @@ pub struct Config {
     pub expect: usize,
     /// How many nodes vote.
     pub voters: usize,
+    /// By which spans the cluster goes: elections, leases, renewals.
+    pub profile: Profile,
     /// Where the cluster's authority is. Without one the node makes its own.
     pub ca_dir: Option<PathBuf>,
     /// Where the token is by which a node joins that holds no authority's key.
@@ -130,6 +132,7 @@ impl Default for Config {
             discover: None,
             expect: 1,
             voters: 3,
+            profile: Profile::default(),
             ca_dir: None,
             join_token_file: None,
             name: String::new(),

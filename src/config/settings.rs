@@ -136,6 +136,16 @@ pub const SETTINGS: &[Setting] = &[
         set: |config, text| value::small(text, 1..=5).map(|count| config.voters = count),
     },
     Setting {
+        key: "profile",
+        env: &["APOLO_PROFILE"],
+        placeholder: "PROFILE",
+        help: "How soon a silent node is given up: lan, fast (one data centre, where nothing ever stalls for 30 ms) or wan (several regions); all nodes of a cluster have the same",
+        expected: "lan, fast or wan",
+        default: Some("lan"),
+        scope: Scope::Node,
+        set: |config, text| value::profile(text).map(|profile| config.profile = profile),
+    },
+    Setting {
         key: "ca-dir",
         env: &["APOLO_CA_DIR"],
         placeholder: "DIR",

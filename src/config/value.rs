@@ -5,7 +5,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-use crate::model::ShardTotal;
+use crate::model::{NoProfile, Profile, ShardTotal};
 
 use super::{Invalid, LogFormat};
 
@@ -99,6 +99,13 @@ pub(super) fn span(text: &str, millis: RangeInclusive<u64>) -> Result<Duration, 
     } else {
         Ok(span)
     }
+}
+
+pub(super) fn profile(text: &str) -> Result<Profile, Invalid> {
+    let words = Profile::ALL.map(Profile::as_str);
+    text.to_ascii_lowercase()
+        .parse()
+        .map_err(|error: NoProfile| Invalid::new(error.to_string()).instead_closest(text, words))
 }
 
 pub(super) fn log_format(text: &str) -> Result<LogFormat, Invalid> {

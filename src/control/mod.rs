@@ -275,14 +275,18 @@ impl Control {
                 .filter(|(id, node)| **id != self.me && node.presence == Presence::Present);
             let mut silent = present.filter(|(id, _)| term.tenure.is_silent(&timing, now, **id));
             let found = silent.next().map(|(id, node)| (*id, node.clone()));
-            found.filter(|(id, _)| term.tenure.begin_loss(*id))
+            let found = found.map(|(id, node)| (id, node, term.tenure.silence(now, id)));
+            found.filter(|(id, _, _)| term.tenure.begin_loss(*id))
         };
-        let Some((id, node)) = silent else { return Ok(()) };
+        let Some((id, node, silence)) = silent else { return Ok(()) };
         let moves = placement::on_loss(state, id);
         let reports = self.reports.of(state, id);
-        warn!(node = %node.name, shards = state.owned_by(id).count(), "the node is lost; its shards go elsewhere");
+        let shards = state.owned_by(id).count();
+        let silent_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+        warn!(node = %node.name, shards, silent_ms, "the node is lost; its shards go elsewhere");
         let loss = Loss { node: id, boot: node.boot, losses: node.losses };
         if proposer.insist(Command::LoseNode { loss, reports, moves }).await {
+            info!(node = %node.name, shards, "the loss is committed");
             Ok(())
         } else {
             Err(())

@@ -68,6 +68,11 @@ impl Core {
         self.feed.mark(Item::SessionStarted(session));
     }
 
+    /// Whether the session is the one of this id.
+    pub(super) fn is_session(&self, id: &str) -> bool {
+        self.session.as_ref().is_some_and(|session| session.id.0 == id)
+    }
+
     /// Discord no longer has the session.
     pub(super) fn lose_session(&mut self, reason: LostReason) {
         let Some(session) = self.session.take() else { return };

@@ -114,6 +114,10 @@ impl Connection<'_> {
             // Whoever keeps the ledger may be gone.
             let _ = answered.send(());
         }
+        if self.stage == Stage::Resuming && self.core.is_session(id) {
+            // What was to be replayed begins before it: nothing of the session had been handled yet.
+            return self.offer(sequence, name, json, None);
+        }
         self.core.start_session(id, resume_url.unwrap_or_default(), sequence);
         self.behind = false;
         self.held = Held::default();

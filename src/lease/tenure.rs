@@ -127,6 +127,12 @@ impl Tenure {
         now >= from + span
     }
 
+    /// How long ago `node` was last granted a lease, or given time for its first.
+    #[must_use]
+    pub fn silence(&self, now: Moment, node: NodeId) -> std::time::Duration {
+        now.since(self.granted.get(&node).copied().unwrap_or(self.since))
+    }
+
     /// From here on `node` is granted nothing, until [`Tenure::settled`]. False where its loss is on its way already.
     pub fn begin_loss(&mut self, node: NodeId) -> bool {
         self.losing.insert(node)
@@ -214,6 +220,8 @@ mod tests {
 
         assert!(!tenure.is_silent(TIMING, at(2_599), NODE));
         assert!(tenure.is_silent(TIMING, at(2_600), NODE));
+        assert_eq!(tenure.silence(at(2_600), NODE), Duration::from_millis(2_100));
+        assert_eq!(tenure.silence(at(2_600), NodeId(3)), Duration::from_millis(2_600));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::model::Profile;
+
 /// How long a new leader refuses to be sure of anything but its own eyes, and everything that follows from it.
 ///
 /// `tests/it/model` checks the order of these spans; [`Timing::check`] asserts it.
@@ -33,10 +35,44 @@ impl Timing {
         renew_within: Duration::from_millis(400),
         renews_others: Duration::from_millis(400),
         leader_owns: Duration::from_secs(1),
-        election: Duration::from_millis(500),
+        election: Profile::Lan.election(),
         dead_leader: Duration::from_millis(600),
         margin: Duration::from_millis(100),
     };
+
+    /// Nodes in one data centre: two thirds of the time, and half of the patience.
+    pub const FAST: Self = Self {
+        ttl: Duration::from_millis(1_200),
+        renew_every: Duration::from_millis(150),
+        renew_within: Duration::from_millis(250),
+        renews_others: Duration::from_millis(240),
+        leader_owns: Duration::from_millis(600),
+        election: Profile::Fast.election(),
+        dead_leader: Duration::from_millis(400),
+        margin: Duration::from_millis(100),
+    };
+
+    /// Nodes in several regions.
+    pub const WAN: Self = Self {
+        ttl: Duration::from_secs(6),
+        renew_every: Duration::from_millis(500),
+        renew_within: Duration::from_secs(1),
+        renews_others: Duration::from_millis(1_600),
+        leader_owns: Duration::from_secs(3),
+        election: Profile::Wan.election(),
+        dead_leader: Duration::from_millis(1_400),
+        margin: Duration::from_millis(200),
+    };
+
+    /// The spans of a profile.
+    #[must_use]
+    pub const fn of(profile: Profile) -> Self {
+        match profile {
+            Profile::Lan => Self::LAN,
+            Profile::Fast => Self::FAST,
+            Profile::Wan => Self::WAN,
+        }
+    }
 
     /// Asserts what the protocol rests on.
     pub fn check(&self) {
@@ -60,7 +96,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_holds_what_the_protocol_rests_on() {
-        Timing::LAN.check();
+    fn every_profile_holds_what_the_protocol_rests_on() {
+        for profile in Profile::ALL {
+            let timing = Timing::of(profile);
+
+            timing.check();
+            assert_eq!(timing.election, profile.election());
+        }
+    }
+
+    #[test]
+    fn what_two_nodes_see_of_one_moment_may_differ_by_the_margin() {
+        for timing in Profile::ALL.map(Timing::of) {
+            assert!(timing.election + timing.dead_leader >= timing.leader_owns + timing.margin);
+            assert!(timing.renew_within < timing.ttl);
+        }
     }
 }

@@ -6,6 +6,7 @@ mod epoch;
 mod health;
 mod id;
 mod panic;
+mod profile;
 mod secret;
 mod session;
 mod sharding;
@@ -17,6 +18,7 @@ pub use id::{
     ApplicationId, BootEpoch, ClusterId, GuildId, LogIndex, NodeId, TokenId, TokenIdError,
 };
 pub(crate) use panic::panic_text;
+pub use profile::{NoProfile, Profile};
 pub use secret::Token;
 pub use session::{Checkpoint, Sequence, Session, SessionId, SessionNumber};
 pub use sharding::{

@@ -5,10 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use tokio::time::sleep;
 use tracing::info;
 
-use super::{
-    NodeError,
-    member::{Entry, RETRY},
-};
+use super::{NodeError, entry::Entry, member::RETRY};
 use crate::cluster::{self, Waiting};
 use crate::invite::{Admission, Enrol, EnrolError, Enrolled, Signer};
 use crate::model::{ClusterId, NodeId};

@@ -7,6 +7,7 @@
 mod changes;
 mod discord;
 mod enrol;
+mod entry;
 mod error;
 mod facts;
 mod handoff;
@@ -52,7 +53,8 @@ use crate::state::{Command, Outcome, State};
 use crate::telemetry::Metrics;
 
 use discord::Discord;
-use member::{Entry, Member};
+use entry::Entry;
+use member::Member;
 use view::{Front, NodeView};
 
 /// How long the orderly end of the agent may take, beyond which its tasks are dropped.

@@ -1,20 +1,28 @@
 //! How Raft is set up.
 
-use std::time::Duration;
-
 use openraft::{Config, SnapshotPolicy};
 
-/// A follower votes for nobody for so long after a word of the leader; leases rest on it.
-pub const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(500);
+use crate::model::Profile;
 
-/// The profile `lan`. A follower takes over when it has heard nothing for the lease (the longest election timeout) and
-/// an election timeout more.
-pub(super) fn config() -> Result<Config, openraft::ConfigError> {
-    let election_timeout_max = ELECTION_TIMEOUT_MAX.as_millis() as u64;
+/// In milliseconds: between two heartbeats, which is also how long an append may take; and the shortest election
+/// timeout.
+const fn spans(profile: Profile) -> (u64, u64) {
+    match profile {
+        Profile::Lan => (100, 250),
+        Profile::Fast => (50, 150),
+        Profile::Wan => (300, 1_000),
+    }
+}
+
+/// A follower takes over when it has heard nothing for the lease (the longest election timeout) and an election timeout
+/// more.
+pub(super) fn config(profile: Profile) -> Result<Config, openraft::ConfigError> {
+    let (heartbeat_interval, election_timeout_min) = spans(profile);
+    let election_timeout_max = profile.election().as_millis() as u64;
     Config {
         cluster_name: "apolo".to_owned(),
-        heartbeat_interval: 100,
-        election_timeout_min: 250,
+        heartbeat_interval,
+        election_timeout_min,
         election_timeout_max,
         enable_pre_vote: Some(true),
         // A leader that lost its quorum falls silent for this long, so that another can be elected (openraft#2080).
@@ -30,4 +38,18 @@ pub(super) fn config() -> Result<Config, openraft::ConfigError> {
         ..Config::default()
     }
     .validate()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_profile_is_one_that_raft_takes() {
+        for profile in Profile::ALL {
+            let config = config(profile).unwrap();
+
+            assert!(config.heartbeat_interval * 2 < config.election_timeout_min, "{profile}");
+        }
+    }
 }

@@ -20,14 +20,14 @@ use tokio::{
 };
 
 use crate::{
-    model::{LogIndex, NodeId, UnixMillis},
+    model::{LogIndex, NodeId, Profile, UnixMillis},
     state::{Command, Outcome, State, encode_command},
     store::{Backend, Pulse, Recovered},
     transport::Transport,
 };
 
 use super::{
-    config::{ELECTION_TIMEOUT_MAX, config},
+    config::config,
     error::{COMMAND_BYTES_MAX, FormError, IN_FLIGHT_MAX, ProposeError, StartError},
     leadership::{Leadership, RaftFailure, observe},
     log::Log,
@@ -66,6 +66,8 @@ pub struct Options {
     pub recovered: Recovered,
     /// The way to the other members. Without one there is none.
     pub transport: Option<Transport>,
+    /// By which spans it goes.
+    pub profile: Profile,
     /// Told of a vote before it leaves the node.
     pub on_vote: Option<OnVote>,
     /// What the transport asks of this node's log.
@@ -110,7 +112,7 @@ impl Handle {
     ///
     /// [`StartError`].
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { node, store, recovered, transport, on_vote, standings } = options;
+        let Options { node, store, recovered, transport, profile, on_vote, standings } = options;
         let has_voted = recovered.vote.is_some();
         let log = Log::new(store.clone(), &recovered, node, on_vote).map_err(io::Error::from)?;
         let machine = Machine::new(store.clone(), &recovered)?;
@@ -118,7 +120,7 @@ impl Handle {
         let forgotten = Arc::new(forgotten(&recovered).map_err(io::Error::from)?);
         drop(recovered);
         let states = machine.states();
-        let config = config().map_err(|error| StartError::Raft(error.to_string()))?;
+        let config = config(profile).map_err(|error| StartError::Raft(error.to_string()))?;
         let network = Network::new(transport.clone());
         let raft = Raft::new(node, Arc::new(config), network.clone(), log, machine)
             .await
@@ -149,23 +151,24 @@ impl Handle {
         if transport.is_some() {
             tokio::spawn(ask_on(handle.clone()));
         }
-        handle.take_part(transport, has_voted).await?;
+        let silent_for = if has_voted { profile.election() } else { Duration::ZERO };
+        handle.take_part(transport, silent_for).await?;
         Ok(handle)
     }
 
     async fn take_part(
         &self,
         transport: Option<Transport>,
-        has_voted: bool,
+        silent_for: Duration,
     ) -> Result<(), StartError> {
         let alone = self.is_sole_voter().await?;
-        let waits = has_voted && !alone;
-        let votes_from = Instant::now() + if waits { ELECTION_TIMEOUT_MAX } else { Duration::ZERO };
+        let silent_for = if alone { Duration::ZERO } else { silent_for };
+        let votes_from = Instant::now() + silent_for;
         if let Some(transport) = transport {
             let (raft, handle) = (self.raft.clone(), self.clone());
             serve(&transport, Server { raft, handle, votes_from });
         }
-        if waits {
+        if !silent_for.is_zero() {
             self.raft.runtime_config().elect(false);
             let raft = self.raft.clone();
             tokio::spawn(async move {

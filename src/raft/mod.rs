@@ -29,7 +29,6 @@ mod standing;
 mod tests;
 mod types;
 
-pub use config::ELECTION_TIMEOUT_MAX;
 pub use error::{FormError, ProposeError, StartError};
 pub use handle::{Acknowledged, Handle, OnVote, Options};
 pub use leadership::{Leadership, RaftFailure};

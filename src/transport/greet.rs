@@ -123,6 +123,7 @@ fn settle(
 ) -> Result<Settled, Mismatch> {
     let holder = connection.holder();
     let version = hello.check(&shared.identity, &holder.identity)?;
+    hello.check_profile(shared.profile)?;
     let (own, node) = (shared.identity.node, holder.identity.node);
     if let Some(slot) = shared.known(node).filter(|_| purpose == Purpose::Peer) {
         slot.check_boot(hello.boot)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{BootEpoch, ClusterId, NodeId};
+use crate::model::{BootEpoch, ClusterId, NodeId, Profile};
 
 use super::{CloseCode, Identity, Role, limits::BUILD_MAX};
 
@@ -54,6 +54,10 @@ pub(super) struct Hello {
     pub(super) build: String,
     /// Drawn when the transport starts: of a directory and of an older copy of it, both may start under one boot epoch.
     pub(super) process: u64,
+    /// `None` where it is one of a later version. Behind the rest: a version that has no profiles says nothing, and
+    /// goes by the default.
+    #[serde(skip)]
+    profile: Option<Profile>,
 }
 
 impl Hello {
@@ -78,11 +82,18 @@ impl Hello {
             standing,
             build: build.chars().take(BUILD_MAX / 4).collect(),
             process,
+            profile: Some(Profile::default()),
         }
     }
 
+    pub(super) const fn with_profile(mut self, profile: Profile) -> Self {
+        self.profile = Some(profile);
+        self
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
-        postcard::to_stdvec(self).unwrap_or_default()
+        let profile = self.profile.unwrap_or_default();
+        postcard::to_stdvec(&(self, profile)).unwrap_or_default()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Mismatch> {
@@ -90,9 +101,26 @@ impl Hello {
         if !bytes.starts_with(&MAGIC) {
             return Err(not_apolo());
         }
-        let (hello, _newer): (Self, _) =
+        let (mut hello, rest): (Self, _) =
             postcard::take_from_bytes(bytes).map_err(|_| not_apolo())?;
+        hello.profile = if rest.is_empty() {
+            Some(Profile::default())
+        } else {
+            postcard::take_from_bytes(rest).ok().map(|(profile, _newer)| profile)
+        };
         if hello.build.len() > BUILD_MAX { Err(not_apolo()) } else { Ok(hello) }
+    }
+
+    /// Leases are safe only between nodes that count alike.
+    pub(super) fn check_profile(&self, own: Profile) -> Result<(), Mismatch> {
+        if self.profile == Some(own) {
+            return Ok(());
+        }
+        let theirs = self.profile.map_or("that this one does not know", Profile::as_str);
+        let text = format!(
+            "that node goes by the profile {theirs}, this one by {own}; give all nodes of a cluster the same --profile"
+        );
+        Err(Mismatch::new(CloseCode::NotAdmitted, text))
     }
 
     /// Checks the peer's hello against its certificate and this node; yields the protocol's version.
@@ -207,6 +235,7 @@ mod tests {
             "0009",                               // purpose, serial
             "030202ac02",                         // standing
             "0b61706f6c6f20302e312e30",           // build
+            "00",                                 // profile
         );
         let bytes = hello(&other()).encode();
 
@@ -227,10 +256,32 @@ mod tests {
     fn no_prefix_of_a_hello_is_a_hello() {
         let bytes = hello(&other()).encode();
 
-        for end in 0..bytes.len() {
+        // The profile is the last byte, and was added later.
+        for end in 0..bytes.len() - 1 {
             assert_eq!(Hello::decode(&bytes[..end]).unwrap_err().code, CloseCode::NotApolo);
         }
         assert_eq!(Hello::decode(b"GET / HTTP/1.1").unwrap_err().code, CloseCode::NotApolo);
+    }
+
+    #[test]
+    fn a_hello_without_a_profile_goes_by_the_default() {
+        let bytes = hello(&other()).encode();
+
+        assert_eq!(Hello::decode(&bytes[..bytes.len() - 1]), Ok(hello(&other())));
+    }
+
+    #[test]
+    fn nodes_with_other_profiles_part_and_say_which() {
+        let fast = hello(&other()).with_profile(Profile::Fast);
+        let mut bytes = fast.encode();
+        assert_eq!(Hello::decode(&bytes).unwrap().check_profile(Profile::Fast), Ok(()));
+
+        let parted = fast.check_profile(Profile::Lan).unwrap_err();
+        assert_eq!(parted.code, CloseCode::NotAdmitted);
+        assert!(parted.reason.contains("profile fast, this one by lan"), "{}", parted.reason);
+        *bytes.last_mut().unwrap() = 99;
+        let future = Hello::decode(&bytes).unwrap();
+        assert!(future.check_profile(Profile::Lan).is_err());
     }
 
     #[test]

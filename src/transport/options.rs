@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use crate::model::BootEpoch;
+use crate::model::{BootEpoch, Profile};
 
 use super::{
     Counters, Credentials, Identity, Local, SimulatedSocket, StartError, endpoint::QuicNetwork,
@@ -34,6 +34,22 @@ pub struct Timings {
     pub retire_max: Duration,
 }
 
+impl Timings {
+    /// The spans of a profile: between regions a handshake takes several times as long.
+    #[must_use]
+    pub fn of(profile: Profile) -> Self {
+        match profile {
+            Profile::Lan | Profile::Fast => Self::default(),
+            Profile::Wan => Self {
+                idle: 3 * limits::IDLE,
+                keep_alive: 3 * limits::KEEP_ALIVE,
+                connect: 4 * limits::CONNECT,
+                ..Self::default()
+            },
+        }
+    }
+}
+
 impl Default for Timings {
     fn default() -> Self {
         Self {
@@ -59,6 +75,8 @@ pub struct Options {
     pub local: Arc<dyn Local>,
     /// This node's build, for people who look for a version among many.
     pub build: String,
+    /// By which spans the cluster goes. A node that goes by others is turned away.
+    pub profile: Profile,
     /// The spans.
     pub timings: Timings,
     /// Makes jitter repeatable.
@@ -95,6 +113,7 @@ impl Options {
             boot,
             local: Arc::new(()),
             build: concat!("apolo ", env!("CARGO_PKG_VERSION")).to_owned(),
+            profile: Profile::default(),
             timings: Timings::default(),
             seed: None,
         }
@@ -104,6 +123,14 @@ impl Options {
     #[must_use]
     pub fn with_local(mut self, local: Arc<dyn Local>) -> Self {
         self.local = local;
+        self
+    }
+
+    /// Goes by the spans of `profile`, and speaks with whoever does too.
+    #[must_use]
+    pub fn with_profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self.timings = Timings::of(profile);
         self
     }
 

@@ -54,6 +54,7 @@ impl Transport {
             process: rand::random(),
             local: options.local,
             build: options.build,
+            profile: options.profile,
             timings: options.timings,
             network: medium.network,
             credentials: medium.credentials,

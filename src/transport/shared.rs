@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::model::{BootEpoch, NodeId};
+use crate::model::{BootEpoch, NodeId, Profile};
 
 use super::{
     CloseCode, Credentials, Ended, Identity, Timings,
@@ -28,6 +28,7 @@ pub(super) struct Shared {
     pub(super) process: u64,
     pub(super) local: SharedLocal,
     pub(super) build: String,
+    pub(super) profile: Profile,
     pub(super) timings: Timings,
     pub(super) network: Arc<dyn Network>,
     /// None where there are no certificates.
@@ -68,7 +69,16 @@ impl Shared {
 
     pub(super) fn hello(&self, purpose: Purpose, serial: u64) -> Hello {
         let standing = self.local.standing();
-        Hello::new(&self.identity, self.boot, purpose, serial, standing, &self.build, self.process)
+        let hello = Hello::new(
+            &self.identity,
+            self.boot,
+            purpose,
+            serial,
+            standing,
+            &self.build,
+            self.process,
+        );
+        hello.with_profile(self.profile)
     }
 
     /// A peer that says that this node is not what it was is passed on to whoever can do something about it.

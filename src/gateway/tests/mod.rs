@@ -66,6 +66,27 @@ async fn a_stored_session_is_resumed_at_its_url_without_a_permit() {
     assert_eq!(shard.permits.0.load(std::sync::atomic::Ordering::SeqCst), 0);
 }
 
+/// Nothing of it had been handled when its owner changed, so the replay begins with READY.
+#[tokio::test]
+async fn a_session_that_is_resumed_from_its_beginning_is_the_same_session() {
+    let gateway = Gateway::start().await;
+    let mut shard = Running::start(gateway.resuming(0));
+
+    let (mut peer, _) = gateway.resume().await;
+    peer.send_ready("old", &format!("{}/resume", gateway.url())).await;
+    peer.dispatch(2, "GUILD_CREATE").await;
+    peer.dispatch(3, "RESUMED").await;
+
+    let items = shard.until(|it| matches!(it, Item::Connected { resumed: true })).await;
+    let sequences = items.iter().filter_map(|item| match item {
+        Item::Dispatch(dispatch) => Some(dispatch.sequence.0),
+        _ => None,
+    });
+    assert_eq!(sequences.collect::<Vec<_>>(), [1, 2, 3]);
+    let begins = |it: &Item| matches!(it, Item::SessionStarted(_) | Item::SessionLost { .. });
+    assert!(!items.iter().any(begins), "{items:?}");
+}
+
 #[tokio::test]
 async fn op_7_is_answered_with_close_4000_and_a_resume_within_a_second() {
     let gateway = Gateway::start().await;

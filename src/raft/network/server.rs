@@ -219,7 +219,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{BootEpoch, ClusterId},
+        model::{BootEpoch, ClusterId, Profile},
         raft::{self, types::Vote},
         state::{Command, Outcome},
         store::{Memory, Recovered},
@@ -233,6 +233,7 @@ mod tests {
             store: Arc::new(Memory::default()),
             recovered: Recovered::default(),
             transport: None,
+            profile: Profile::Lan,
             on_vote: None,
             standings: None,
         };

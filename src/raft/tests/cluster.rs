@@ -72,6 +72,7 @@ impl Cluster {
             store: Arc::new(member.memory.clone()),
             recovered,
             transport: Some(transport.clone()),
+            profile: Profile::Lan,
             on_vote: None,
             standings: Some(standings.clone()),
         };
@@ -437,6 +438,7 @@ async fn a_vote_is_told_before_it_is_given() {
         store: Arc::new(memory.clone()),
         recovered: Recovered::default(),
         transport: None,
+        profile: Profile::Lan,
         on_vote: Some(Arc::new(move |term, own| told.lock().unwrap().push((term, own)))),
         standings: None,
     })

@@ -20,7 +20,7 @@ use super::{
     Recovery, log::Log, machine::Machine, types::Types,
 };
 use crate::{
-    model::{BootEpoch, ClusterId, LogIndex, NodeId},
+    model::{BootEpoch, ClusterId, LogIndex, NodeId, Profile},
     state::{Command, Outcome},
     store::{self, Backend, Barrier, Hold, Memory, Opened, Recovered, WriteError},
 };
@@ -43,8 +43,15 @@ fn open(path: &Path) -> Opened {
 }
 
 async fn start(node: NodeId, store: Arc<dyn Backend>, recovered: Recovered) -> Handle {
-    let options =
-        Options { node, store, recovered, transport: None, on_vote: None, standings: None };
+    let options = Options {
+        node,
+        store,
+        recovered,
+        transport: None,
+        profile: Profile::Lan,
+        on_vote: None,
+        standings: None,
+    };
     Handle::start(options).await.unwrap()
 }
 

@@ -35,6 +35,7 @@ impl Member {
             store: Arc::new(Memory::default()),
             recovered: Recovered::default(),
             transport: Some(transport.clone()),
+            profile: apolo::model::Profile::Lan,
             on_vote: None,
             standings: None,
         };
