@@ -53,6 +53,8 @@ pub(super) struct Hello {
     pub(super) standing: Standing,
     pub(super) build: String,
     /// Drawn when the transport starts: of a directory and of an older copy of it, both may start under one boot epoch.
+    /// Behind the rest, as the profile.
+    #[serde(skip)]
     pub(super) process: u64,
     /// `None` where it is one of a later version. Behind the rest: a version that has no profiles says nothing, and
     /// goes by the default.
@@ -93,7 +95,7 @@ impl Hello {
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let profile = self.profile.unwrap_or_default();
-        postcard::to_stdvec(&(self, profile)).unwrap_or_default()
+        postcard::to_stdvec(&(self, profile, self.process)).unwrap_or_default()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Mismatch> {
@@ -103,11 +105,13 @@ impl Hello {
         }
         let (mut hello, rest): (Self, _) =
             postcard::take_from_bytes(bytes).map_err(|_| not_apolo())?;
-        hello.profile = if rest.is_empty() {
-            Some(Profile::default())
-        } else {
-            postcard::take_from_bytes(rest).ok().map(|(profile, _newer)| profile)
-        };
+        hello.profile = Some(Profile::default());
+        if !rest.is_empty() {
+            let profile = postcard::take_from_bytes::<Profile>(rest).ok();
+            hello.profile = profile.map(|(profile, _)| profile);
+            let process = profile.and_then(|(_, rest)| postcard::take_from_bytes(rest).ok());
+            hello.process = process.map_or(0, |(process, _newer)| process);
+        }
         if hello.build.len() > BUILD_MAX { Err(not_apolo()) } else { Ok(hello) }
     }
 
@@ -236,6 +240,7 @@ mod tests {
             "030202ac02",                         // standing
             "0b61706f6c6f20302e312e30",           // build
             "00",                                 // profile
+            "4d",                                 // process
         );
         let bytes = hello(&other()).encode();
 
@@ -256,8 +261,8 @@ mod tests {
     fn no_prefix_of_a_hello_is_a_hello() {
         let bytes = hello(&other()).encode();
 
-        // The profile is the last byte, and was added later.
-        for end in 0..bytes.len() - 1 {
+        // The last two, profile and process, were added later.
+        for end in 0..bytes.len() - 2 {
             assert_eq!(Hello::decode(&bytes[..end]).unwrap_err().code, CloseCode::NotApolo);
         }
         assert_eq!(Hello::decode(b"GET / HTTP/1.1").unwrap_err().code, CloseCode::NotApolo);
@@ -267,7 +272,9 @@ mod tests {
     fn a_hello_without_a_profile_goes_by_the_default() {
         let bytes = hello(&other()).encode();
 
-        assert_eq!(Hello::decode(&bytes[..bytes.len() - 1]), Ok(hello(&other())));
+        // Behind the rest are the profile and the process.
+        let older = Hello { process: 0, ..hello(&other()) };
+        assert_eq!(Hello::decode(&bytes[..bytes.len() - 2]), Ok(older));
     }
 
     #[test]
@@ -279,7 +286,8 @@ mod tests {
         let parted = fast.check_profile(Profile::Lan).unwrap_err();
         assert_eq!(parted.code, CloseCode::NotAdmitted);
         assert!(parted.reason.contains("profile fast, this one by lan"), "{}", parted.reason);
-        *bytes.last_mut().unwrap() = 99;
+        let profile = bytes.len() - 2;
+        bytes[profile] = 99;
         let future = Hello::decode(&bytes).unwrap();
         assert!(future.check_profile(Profile::Lan).is_err());
     }
