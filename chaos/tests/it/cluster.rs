@@ -27,6 +27,15 @@ async fn killed_nodes_lose_nothing_and_the_others_resume_their_shards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn killed_nodes_of_five_lose_nothing_either() {
+    let _alone = crate::MACHINE.lock().await;
+
+    let report = cluster_kills(&options(5), 10, |_| ()).await.unwrap();
+
+    assert!(report.account.holds() && report.account.audit.sent > 10_000, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_loses_nothing_and_delivers_nothing_twice() {
     let _alone = crate::MACHINE.lock().await;
 
