@@ -58,6 +58,9 @@ const UP_WITHIN: Duration = Duration::from_secs(120);
 /// All is well again after a break. The goals are seconds; a test must not fail for a busy machine.
 pub(super) const WELL_WITHIN: Duration = Duration::from_secs(60);
 
+/// Load before each break: a few checkpoints.
+pub(super) const LOAD: Duration = Duration::from_millis(700);
+
 /// The last events have been handled.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 

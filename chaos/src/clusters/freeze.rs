@@ -11,13 +11,10 @@ use tokio::time::sleep;
 
 use super::{
     account::Account,
-    cluster::{Cluster, ClusterError, ClusterOptions, WELL_WITHIN},
+    cluster::{Cluster, ClusterError, ClusterOptions, LOAD, WELL_WITHIN},
     spans::Spans,
 };
 use crate::kills::Record;
-
-/// Load before each freeze: a few checkpoints.
-const LOAD: Duration = Duration::from_millis(700);
 
 /// A thread may be stopped between its look at the fence and the handler, and then finishes that one: so many events
 /// at most, one for each of tokio's workers.

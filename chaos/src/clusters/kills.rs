@@ -7,12 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     account::Account,
-    cluster::{Cluster, ClusterError, ClusterOptions, WELL_WITHIN},
+    cluster::{Cluster, ClusterError, ClusterOptions, LOAD, WELL_WITHIN},
     spans::Spans,
 };
-
-/// Load between the return of a node and the next kill: a few checkpoints.
-const LOAD: Duration = Duration::from_millis(700);
 
 /// Who is killed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -7,12 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     account::Account,
-    cluster::{Cluster, ClusterError, ClusterOptions, WELL_WITHIN, established},
+    cluster::{Cluster, ClusterError, ClusterOptions, LOAD, WELL_WITHIN, established},
 };
 use crate::powerloss::{Loss, Volume, VolumeOptions};
-
-/// Load before each break: a few checkpoints.
-const LOAD: Duration = Duration::from_millis(700);
 
 /// A wiped node votes again: the goal is 60 s.
 const VOTER_WITHIN: Duration = Duration::from_secs(120);

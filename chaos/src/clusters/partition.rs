@@ -7,12 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     account::Account,
-    cluster::{Cluster, ClusterError, ClusterOptions, WELL_WITHIN},
+    cluster::{Cluster, ClusterError, ClusterOptions, LOAD, WELL_WITHIN},
     firewall::Firewall,
 };
-
-/// Load before each cut: a few checkpoints.
-const LOAD: Duration = Duration::from_millis(700);
 
 /// Who does not hear whom. The first node is the leader at the time of the cut, the last one the follower that owns most.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -79,7 +76,7 @@ pub struct Cut {
     pub shape: Shape,
     /// From the cut to the last moment at which a shard was down.
     pub down: Duration,
-    /// How often the leader had changed when all was well again.
+    /// How many terms later it was when all was well again: one for each leader, and each election without one.
     pub terms: u64,
     /// From the healing until every node saw every node, and all shards ran.
     pub healed: Duration,

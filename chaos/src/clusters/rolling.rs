@@ -7,12 +7,9 @@ use tokio::time::sleep;
 
 use super::{
     account::Account,
-    cluster::{Cluster, ClusterError, ClusterOptions, WELL_WITHIN},
+    cluster::{Cluster, ClusterError, ClusterOptions, LOAD, WELL_WITHIN},
     spans::Spans,
 };
-
-/// Load before each stop: a few checkpoints.
-const LOAD: Duration = Duration::from_millis(700);
 
 /// What the restarts came to.
 #[derive(Clone, Debug)]

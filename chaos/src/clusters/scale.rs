@@ -1,16 +1,11 @@
 //! A cluster grows and shrinks under load.
 
-use std::time::Duration;
-
 use tokio::time::{Instant, sleep};
 
 use super::{
-    cluster::{Cluster, ClusterError, ClusterOptions, WELL_WITHIN},
+    cluster::{Cluster, ClusterError, ClusterOptions, LOAD, WELL_WITHIN},
     memory::MemoryReport,
 };
-
-/// Load before each change: a few checkpoints.
-const LOAD: Duration = Duration::from_millis(700);
 
 /// Three nodes form a cluster, the others of [`ClusterOptions::nodes`] join it, and then all but one leave it, one after
 /// another.
