@@ -1,5 +1,6 @@
 //! A member asks whoever leads whether it still is one. A learner never campaigns, and a node that was removed while it
-//! was away still believes in the leader that it had: without the question both would wait for ever.
+//! was away still believes in the leader that it had: without the question both would wait for ever. One of the other
+//! voters is asked too, each in its turn: a leader that was forgotten by a recovery can't tell its followers of it.
 
 use std::time::Duration;
 
@@ -22,14 +23,14 @@ pub(super) async fn ask_on(handle: Handle) {
 }
 
 async fn ask_again_and_again(handle: &Handle) {
-    loop {
-        let answered = ask(handle).await;
+    for round in 0.. {
+        let answered = ask(handle, round).await;
         sleep(if answered { ASK_EVERY } else { RETRY }).await;
     }
 }
 
 /// True where there is nothing to ask, or somebody has answered. Where the leader does not, everybody is asked.
-async fn ask(handle: &Handle) -> bool {
+async fn ask(handle: &Handle, round: usize) -> bool {
     let me = handle.id();
     let members = handle.members().borrow().clone();
     let leader = match *handle.leadership().borrow() {
@@ -39,14 +40,24 @@ async fn ask(handle: &Handle) -> bool {
     if !members.contains(me) {
         return false;
     }
-    if let Some(leader) = leader
-        && handle.network().ask_membership(me, leader).await
-    {
-        return true;
+    let network = handle.network();
+    if let Some(leader) = leader {
+        let voters: Vec<_> =
+            members.voters.iter().copied().filter(|it| *it != me && *it != leader).collect();
+        let voter = round.checked_rem(voters.len()).map(|turn| voters[turn]);
+        let (led, voted) = tokio::join!(network.ask_membership(me, leader), async {
+            match voter {
+                Some(voter) => network.ask_membership(me, voter).await,
+                None => false,
+            }
+        });
+        if led || voted {
+            return true;
+        }
     }
     let mut answered = false;
     for other in members.all().filter(|other| *other != me && Some(*other) != leader) {
-        answered |= handle.network().ask_membership(me, other).await;
+        answered |= network.ask_membership(me, other).await;
     }
     answered
 }
