@@ -13,8 +13,12 @@ mod lanes;
 mod outcome;
 mod permits;
 mod progress;
+mod proposing;
 mod releases;
 mod report;
+mod reporting;
+mod roster;
+mod rosters;
 mod session_log;
 mod shard;
 mod tally;
@@ -45,18 +49,21 @@ use crate::bot::{Context, DynBot, Notice, Position, Shared};
 use crate::gateway::{self, FatalClose, Permits, ResumePoint, Supervisor};
 use crate::lease::Right;
 use crate::model::{
-    BootEpoch, Epoch, NodeId, Sequence, SessionNumber, ShardId, ShardStatus, ShardTotal, UnixMillis,
+    BootEpoch, Epoch, NodeId, Sequence, SessionNumber, ShardId, ShardTotal, UnixMillis,
 };
 use crate::raft::Handle;
-use crate::state::{Command, Shard, ShardReport, State};
+use crate::state::{Command, Roster, Shard, ShardReport, State};
 use crate::transport::Transport;
 
 use decide::{Action, Doing, decide};
 use deliver::Start;
 use keeper::Keeper;
-use releases::Releases;
+use releases::{LastWord, Releases};
+use roster::Draft;
+use rosters::Rosters;
 use session_log::RaftSessionLog;
 use shard::{End, HANDLER_GRACE, RunningShard};
+use tally::Tally;
 
 /// Between two reports of the shards' progress: what a crash may make Discord send a second time, at most.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -70,9 +77,6 @@ const FATAL_MAX: usize = 16;
 
 /// What the close of the connections and the last commit may take after the handlers have finished.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
-
-/// Attempts to commit the last checkpoint before the process ends.
-const LAST_REPORTS_MAX: usize = 3;
 
 /// What an agent works with.
 #[derive(Debug)]
@@ -114,6 +118,7 @@ pub struct Agent {
     /// Shards that met a fatal close code and wait for the operator.
     resting: BTreeSet<ShardId>,
     releases: Releases,
+    rosters: Rosters,
     reports: watch::Sender<Arc<Vec<ShardReport>>>,
     /// Asks the keeper to send reports before their time.
     early: Arc<Notify>,
@@ -128,6 +133,7 @@ impl Agent {
     pub fn new(raft: Handle, options: Options) -> Self {
         Self {
             releases: Releases::new(raft.clone()),
+            rosters: Rosters::new(raft.clone()),
             raft,
             options,
             running: BTreeMap::new(),
@@ -170,10 +176,14 @@ impl Agent {
                 Some((shard, fatal)) = self.fatal.1.recv() => self.halt(shard, fatal),
                 Some(ended) = self.tasks.join_next() => self.ended(ended, &state),
                 () = self.releases.settled() => {}
+                // Checkpoints that waited for what was counted may be reported now.
+                () = self.rosters.settled() => self.report(&Arc::clone(&states.borrow())),
                 changed = states.changed() => if changed.is_err() { break },
                 _ = begun.changed() => {}
-                _ = reports.tick() => self.report(&state),
-                () = async { early.tick().await; asked.notified().await } => self.report(&state),
+                _ = reports.tick() => self.count_and_report(&state),
+                () = async { early.tick().await; asked.notified().await } => {
+                    self.count_and_report(&state);
+                }
             }
         }
         self.stop().await;
@@ -215,10 +225,13 @@ impl Agent {
                         held.stop.cancel();
                     }
                 }
-                Action::Release(shard, epoch) => self.releases.add(ShardReport::new(shard, epoch)),
+                Action::Release(shard, epoch) => {
+                    let report = ShardReport::new(shard, epoch);
+                    self.releases.add(LastWord { report, draft: Draft::default() });
+                }
             }
         }
-        self.releases.propose();
+        self.releases.propose(state);
     }
 
     fn start(&mut self, state: &State, shard: ShardId, epoch: Epoch) {
@@ -241,10 +254,15 @@ impl Agent {
             totals: Mutex::new(None),
         });
         let resumes = held.session().is_some();
+        let roster = state.rosters().get(&shard);
+        let counted = roster.map(Roster::counted);
+        let counted = counted.filter(|it| resumes && it.session == checkpoint.session);
+        let tally = Tally::inherit(roster, counted.unwrap_or_default().sequence);
+        let draft: Arc<Mutex<Draft>> = Arc::default();
         let progress = Progress {
             session: checkpoint.session,
             handled: checkpoint.sequence,
-            totals: totals_of(held),
+            totals: tally.totals(),
             ..Progress::default()
         };
         let progress = Arc::new(Mutex::new(progress));
@@ -258,7 +276,8 @@ impl Agent {
             reports: Arc::clone(&self.asked),
             session: if resumes { checkpoint.session } else { SessionNumber::default() },
             handled: if resumes { checkpoint.sequence } else { Sequence::default() },
-            totals: totals_of(held),
+            tally,
+            draft: Arc::clone(&draft),
         };
         self.board.put(
             shard,
@@ -274,6 +293,7 @@ impl Agent {
                 stop: stop.clone(),
                 shared,
                 progress,
+                draft,
                 status: handles.status,
                 unready_since: None,
                 told_dead: false,
@@ -328,7 +348,9 @@ impl Agent {
                 };
                 if known.handoff().is_some() {
                     let seen = held.seen(shard, Instant::now(), self.options.shard_timeout);
-                    self.releases.add(report::last_word(&seen, known, UnixMillis::now()));
+                    let report = report::last_word(&seen, known, UnixMillis::now());
+                    let draft = std::mem::take(&mut *held.draft());
+                    self.releases.add(LastWord { report, draft });
                 }
             }
             End::Fenced => {}
@@ -340,45 +362,6 @@ impl Agent {
         let context = Context::new(shared, Position::default());
         let notice = Notice::ShardDead { reason: reason.to_owned() };
         tokio::spawn(Arc::clone(&self.options.bot).notice(context, notice));
-    }
-
-    /// Publishes what the cluster does not know yet; the keeper sends it.
-    fn report(&mut self, state: &State) {
-        let reports = self.due(state);
-        let any = !reports.is_empty();
-        self.reports.send_replace(Arc::new(reports));
-        if any {
-            self.early.notify_one();
-        }
-    }
-
-    fn due(&mut self, state: &State) -> Vec<ShardReport> {
-        let now = Instant::now();
-        let Options { health_check_interval, shard_timeout, .. } = self.options;
-        let mut reports = Vec::new();
-        let mut dead = Vec::new();
-        for (shard, held) in &mut self.running {
-            let Some(committed) = state.shards().get(shard) else {
-                continue;
-            };
-            let seen = held.seen(*shard, now, shard_timeout);
-            if seen.status == ShardStatus::Dead && !held.told_dead {
-                held.told_dead = true;
-                dead.push((
-                    Arc::clone(&held.shared),
-                    "no connection for longer than SHARD_TIMEOUT",
-                ));
-                warn!(%shard, "no connection for longer than the shard timeout; still trying");
-                metrics::counter!("apolo_shards_dead_total").increment(1);
-            }
-            let fits = committed.epoch() == Some(held.epoch);
-            let due = report::due(&seen, committed, UnixMillis::now(), health_check_interval);
-            reports.extend(due.filter(|_| fits));
-        }
-        for (shared, reason) in dead {
-            self.tell_dead(shared, reason);
-        }
-        reports
     }
 
     async fn stop(mut self) {
@@ -396,30 +379,4 @@ impl Agent {
         }
         self.last_report().await;
     }
-
-    /// The shards have ended, so what they published last is final.
-    async fn last_report(&mut self) {
-        for _ in 0..LAST_REPORTS_MAX {
-            let states = self.raft.states();
-            let state = Arc::clone(&states.borrow());
-            let reports: Vec<_> =
-                self.due(&state).into_iter().filter(|report| report.checkpoint.is_some()).collect();
-            if reports.is_empty() {
-                return;
-            }
-            for chunk in reports.chunks(keeper::REPORTS_MAX) {
-                if let Err(error) =
-                    self.raft.propose_at_the_end(Command::Report(chunk.to_vec())).await
-                {
-                    warn!(%error, "the last checkpoint is not committed; Discord will repeat a little");
-                    return;
-                }
-            }
-        }
-    }
-}
-
-fn totals_of(shard: &Shard) -> Totals {
-    let health = shard.health();
-    Totals { guilds: health.guild_count, members: health.member_count }
 }

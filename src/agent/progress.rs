@@ -11,7 +11,7 @@ pub struct Progress {
     pub session: SessionNumber,
     /// Everything up to here is handled.
     pub handled: Sequence,
-    /// Guilds and members as of `handled`.
+    /// Guilds and members as of the last event that has come.
     pub totals: Totals,
     /// Events that have come and are not part of `handled` yet.
     pub open: usize,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{progress::Progress, tally::Totals};
-use crate::model::{Checkpoint, ShardHealth, ShardId, ShardStatus, UnixMillis};
+use crate::model::{Checkpoint, Sequence, ShardHealth, ShardId, ShardStatus, UnixMillis};
 use crate::state::{Shard, ShardReport};
 
 /// A shard as its owner sees it.
@@ -11,6 +11,8 @@ use crate::state::{Shard, ShardReport};
 pub(super) struct Seen {
     pub(super) shard: ShardId,
     pub(super) progress: Progress,
+    /// How far the checkpoint may be committed: what is counted up to there is.
+    pub(super) covered: Sequence,
     pub(super) status: ShardStatus,
     pub(super) totals: Totals,
 }
@@ -24,12 +26,10 @@ pub(super) fn due(
     interval: Duration,
 ) -> Option<ShardReport> {
     let epoch = committed.epoch()?;
-    let checkpoint = Checkpoint { session: seen.progress.session, sequence: seen.progress.handled };
+    let checkpoint = Checkpoint { session: seen.progress.session, sequence: seen.covered };
     let of_session =
         committed.session().is_some_and(|session| session.number == checkpoint.session);
     let checkpoint = (of_session && checkpoint > committed.checkpoint()).then_some(checkpoint);
-    // The totals are those of the checkpoint: a process that resumes behind it counts on from them, so both go into
-    // one entry.
     let before = committed.health();
     let changed = before.status != seen.status
         || before.guild_count != seen.totals.guilds
@@ -47,7 +47,7 @@ pub(super) fn due(
     (report.checkpoint.is_some() || report.health.is_some()).then_some(report)
 }
 
-/// What an owner says of a shard that it has stopped: all it knows, new or not.
+/// What an owner says of a shard that it has stopped: all it knows, new or not. What it has counted is committed before.
 pub(super) fn last_word(seen: &Seen, committed: &Shard, now: UnixMillis) -> ShardReport {
     let epoch = committed.epoch().unwrap_or_default();
     let Seen { progress, totals, .. } = seen;
@@ -68,8 +68,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        ApplicationId, BootEpoch, ClusterId, LogIndex, NodeId, Sequence, Session, SessionId,
-        SessionNumber, ShardTotal,
+        ApplicationId, BootEpoch, ClusterId, LogIndex, NodeId, Session, SessionId, SessionNumber,
+        ShardTotal,
     };
     use crate::placement;
     use crate::state::{Command, Facts, State};
@@ -106,7 +106,8 @@ mod tests {
             ..Progress::default()
         };
         let totals = Totals { guilds: 2, members: 30 };
-        Seen { shard: SHARD, progress, status: ShardStatus::Ready, totals }
+        let covered = progress.handled;
+        Seen { shard: SHARD, progress, covered, status: ShardStatus::Ready, totals }
     }
 
     fn due_now(seen: &Seen) -> Option<ShardReport> {
@@ -124,6 +125,13 @@ mod tests {
 
         assert_eq!(report.checkpoint.map(|checkpoint| checkpoint.sequence), Some(Sequence(7)));
         assert_eq!(report.health, None);
+    }
+
+    #[test]
+    fn a_checkpoint_is_reported_as_far_as_the_guilds_are_counted() {
+        let report = due_now(&Seen { covered: Sequence(5), ..seen(7) }).unwrap();
+
+        assert_eq!(report.checkpoint.map(|checkpoint| checkpoint.sequence), Some(Sequence(5)));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! lives on.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use super::{
     deliver::{Deliverer, Fenced, Start},
     progress::Progress,
     report::Seen,
+    roster::Draft,
     tally::Totals,
 };
 use crate::bot::{GuildTotals, Shared};
@@ -36,6 +37,8 @@ pub(super) struct RunningShard {
     pub(super) stop: CancellationToken,
     pub(super) shared: Arc<Shared>,
     pub(super) progress: Arc<Mutex<Progress>>,
+    /// What it has counted that is not committed yet.
+    pub(super) draft: Arc<Mutex<Draft>>,
     pub(super) status: watch::Receiver<Status>,
     /// Since when it has no connection although it tries.
     pub(super) unready_since: Option<Instant>,
@@ -102,7 +105,12 @@ impl RunningShard {
             Some(GuildTotals { guilds, members }) => Totals { guilds, members },
             None => progress.totals,
         };
-        Seen { shard, progress, status: self.judge(&status, now, timeout), totals }
+        let covered = self.draft().covered(progress.session, progress.handled);
+        Seen { shard, progress, covered, status: self.judge(&status, now, timeout), totals }
+    }
+
+    pub(super) fn draft(&self) -> MutexGuard<'_, Draft> {
+        self.draft.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The shard's condition: one that tries for longer than `timeout` is dead. One that waits for leave to identify

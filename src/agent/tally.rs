@@ -1,6 +1,6 @@
 //! How many guilds and members a shard sees, counted from the events that say so.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use twilight_model::gateway::event::EventType;
@@ -8,24 +8,20 @@ use twilight_model::gateway::event::EventType;
 use crate::bot::guild_of;
 use crate::gateway::EventName;
 use crate::model::{GuildId, Sequence};
+use crate::state::{GuildSize, Roster};
 
 /// A shard's guilds and their members.
 ///
-/// READY and GUILD_CREATE fill it. A RESUME brings neither, so a restarted node goes on from the totals that it
-/// reported last: a guild that it has not seen itself counts with the average of the others when it leaves.
+/// READY and GUILD_CREATE fill it. A RESUME brings neither, so whoever takes the shard over goes on from the roster that
+/// the cluster has. Members who come and go are heard of with the intent `GUILD_MEMBERS` alone; without it a guild's
+/// count is what its GUILD_CREATE said.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Members of the guilds seen by this process; `None` while a guild is unavailable and was never seen.
-    seen: HashMap<GuildId, Option<u64>>,
-    /// Guilds and members from before this process.
-    inherited: Totals,
+    /// Members by guild; `None` while a guild is unavailable and was never seen.
+    guilds: BTreeMap<GuildId, Option<u32>>,
     members: u64,
     /// The last event taken in: what Discord replays behind a rewind is not counted twice.
     counted: Sequence,
-    /// The totals behind events that are not handled yet.
-    ahead: VecDeque<(Sequence, Totals)>,
-    /// The totals as of the checkpoint.
-    settled: Totals,
 }
 
 /// Guilds and members.
@@ -37,35 +33,35 @@ pub struct Totals {
     pub members: u64,
 }
 
+/// What an event has changed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Counted {
+    /// These are all guilds.
+    All(Vec<GuildSize>),
+    /// A guild is here, with so many members.
+    Here(GuildSize),
+    /// The bot is in a guild no more.
+    Gone(GuildId),
+}
+
 impl Tally {
-    /// Goes on from what was reported before.
-    pub(crate) fn inherit(inherited: Totals) -> Self {
-        Self { inherited, settled: inherited, ..Self::default() }
+    /// Goes on from what was counted before, up to `counted` in the session that is resumed.
+    pub(crate) fn inherit(roster: Option<&Roster>, counted: Sequence) -> Self {
+        let sizes = roster.map(Roster::guilds).unwrap_or_default();
+        let guilds: BTreeMap<_, _> = sizes.iter().map(|size| (size.guild, size.members)).collect();
+        Self { members: sum(guilds.values()), guilds, counted }
     }
 
-    /// The totals as of the checkpoint `handled`: a process that goes on from there counts what is replayed behind it.
-    pub(crate) fn settle(&mut self, handled: Sequence) -> Totals {
-        while let Some((sequence, totals)) = self.ahead.front()
-            && *sequence <= handled
-        {
-            self.settled = *totals;
-            self.ahead.pop_front();
-        }
-        self.settled
-    }
-
-    /// A new session counts its sequences from 1.
+    /// A new session counts its sequences from 1. What was known of its guilds holds until its READY and their
+    /// GUILD_CREATEs come.
     pub(crate) fn begin_session(&mut self) {
         self.counted = Sequence::default();
-        self.ahead.clear();
     }
 
-    fn totals(&self) -> Totals {
-        let seen = u32::try_from(self.seen.len()).unwrap_or(u32::MAX);
-        Totals {
-            guilds: self.inherited.guilds.saturating_add(seen),
-            members: self.inherited.members + self.members,
-        }
+    /// What is counted now: it may be ahead of what is handled.
+    pub(crate) fn totals(&self) -> Totals {
+        let guilds = u32::try_from(self.guilds.len()).unwrap_or(u32::MAX);
+        Totals { guilds, members: self.members }
     }
 
     /// Whether an event of this name can change the totals, so that others need not be read.
@@ -82,88 +78,79 @@ impl Tally {
         )
     }
 
-    /// Takes in an event for which [`Tally::counts`].
-    pub(crate) fn observe(&mut self, name: &str, json: &str, sequence: Sequence) {
+    /// Takes in an event for which [`Tally::counts`]. Says what it has changed.
+    pub(crate) fn observe(
+        &mut self,
+        name: &str,
+        json: &str,
+        sequence: Sequence,
+    ) -> Option<Counted> {
         if sequence <= self.counted {
-            return;
+            return None;
         }
         self.counted = sequence;
-        let before = self.totals();
-        self.count(name, json);
-        if self.totals() != before {
-            self.ahead.push_back((sequence, self.totals()));
-        }
-    }
-
-    fn count(&mut self, name: &str, json: &str) {
         match name {
-            "READY" => self.ready(json),
+            "READY" => self.ready(&parse::<Ready>(json)?),
             "GUILD_CREATE" => {
-                if let Some(guild) = parse::<Guild>(json) {
-                    self.set(guild.id(), guild.member_count);
-                }
+                let guild: Guild = parse(json)?;
+                self.set(guild.id(), guild.member_count)
             }
             "GUILD_DELETE" => {
-                if let Some(guild) = parse::<Guild>(json)
-                    && guild.unavailable != Some(true)
-                {
-                    self.leave(guild.id());
-                }
+                let guild: Guild = parse(json)?;
+                // An outage is no leave.
+                (guild.unavailable != Some(true)).then(|| self.leave(guild.id()))?
             }
-            "GUILD_MEMBER_ADD" => self.member(name, json, 1),
-            "GUILD_MEMBER_REMOVE" => self.member(name, json, -1),
-            _ => {}
+            "GUILD_MEMBER_ADD" => self.member(guild_of(name, json)?, 1),
+            "GUILD_MEMBER_REMOVE" => self.member(guild_of(name, json)?, -1),
+            _ => None,
         }
     }
 
-    /// A new session lists every guild, so nothing inherited counts any longer.
-    fn ready(&mut self, json: &str) {
-        let Some(ready) = parse::<Ready>(json) else {
-            return;
-        };
-        self.inherited = Totals::default();
-        self.members = 0;
-        self.seen = ready.guilds.iter().map(|guild| (guild.id(), None)).collect();
+    /// A new session lists every guild. What was known of their members is a better guess than none.
+    fn ready(&mut self, ready: &Ready) -> Option<Counted> {
+        let before = std::mem::take(&mut self.guilds);
+        let known = |id| before.get(&id).copied().flatten();
+        self.guilds = ready.guilds.iter().map(|guild| (guild.id(), known(guild.id()))).collect();
+        self.members = sum(self.guilds.values());
+        let all = self.guilds.iter().map(|(guild, members)| size(*guild, *members));
+        Some(Counted::All(all.collect()))
     }
 
-    fn set(&mut self, guild: GuildId, members: Option<u64>) {
-        let before = self.seen.insert(guild, members);
-        let inherited = before.is_none() && self.inherited.guilds > 0;
-        if inherited {
-            self.disinherit();
+    /// A guild that comes while it is unavailable says nothing of its members.
+    fn set(&mut self, guild: GuildId, members: Option<u32>) -> Option<Counted> {
+        let before = self.guilds.get(&guild).copied();
+        let members = members.or_else(|| before.flatten());
+        if before == Some(members) {
+            return None;
         }
-        let before = before.flatten().unwrap_or(0);
-        self.members = (self.members + members.unwrap_or(0)).saturating_sub(before);
+        self.guilds.insert(guild, members);
+        self.members += count(members);
+        self.members -= count(before.flatten());
+        Some(Counted::Here(size(guild, members)))
     }
 
-    fn leave(&mut self, guild: GuildId) {
-        match self.seen.remove(&guild) {
-            Some(members) => self.members = self.members.saturating_sub(members.unwrap_or(0)),
-            None => self.disinherit(),
-        }
+    fn leave(&mut self, guild: GuildId) -> Option<Counted> {
+        let members = self.guilds.remove(&guild)?;
+        self.members -= count(members);
+        Some(Counted::Gone(guild))
     }
 
-    /// One of the guilds from before this process has gone, or is known from here on.
-    fn disinherit(&mut self) {
-        let Totals { guilds, members } = self.inherited;
-        let average = members.checked_div(u64::from(guilds)).unwrap_or(0);
-        self.inherited = Totals { guilds: guilds.saturating_sub(1), members: members - average };
+    fn member(&mut self, guild: GuildId, change: i32) -> Option<Counted> {
+        let members = (*self.guilds.get(&guild)?)?;
+        self.set(guild, Some(members.saturating_add_signed(change)))
     }
+}
 
-    fn member(&mut self, name: &str, json: &str, change: i64) {
-        let Some(guild) = guild_of(name, json) else {
-            return;
-        };
-        let total = match self.seen.get_mut(&guild) {
-            Some(Some(members)) => {
-                *members = members.saturating_add_signed(change);
-                &mut self.members
-            }
-            Some(None) => return,
-            None => &mut self.inherited.members,
-        };
-        *total = total.saturating_add_signed(change);
-    }
+const fn size(guild: GuildId, members: Option<u32>) -> GuildSize {
+    GuildSize { guild, members }
+}
+
+fn count(members: Option<u32>) -> u64 {
+    members.map_or(0, u64::from)
+}
+
+fn sum<'a>(members: impl Iterator<Item = &'a Option<u32>>) -> u64 {
+    members.copied().map(count).sum()
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
@@ -184,7 +171,7 @@ struct Ready {
 struct Guild {
     id: Snowflake,
     unavailable: Option<bool>,
-    member_count: Option<u64>,
+    member_count: Option<u32>,
 }
 
 impl Guild {
@@ -210,11 +197,15 @@ mod tests {
 
     use super::*;
 
-    fn observe(tally: &mut Tally, name: &str, data: Value) -> (u32, u64) {
+    fn tell(tally: &mut Tally, name: &str, data: &Value) -> Option<Counted> {
         assert!(Tally::counts(&EventName::new(name)));
         let sequence = tally.counted.next();
         let json = json!({"op": 0, "s": sequence, "t": name, "d": data}).to_string();
-        tally.observe(name, &json, sequence);
+        tally.observe(name, &json, sequence)
+    }
+
+    fn observe(tally: &mut Tally, name: &str, data: Value) -> (u32, u64) {
+        tell(tally, name, &data);
         let Totals { guilds, members } = tally.totals();
         (guilds, members)
     }
@@ -225,7 +216,9 @@ mod tests {
 
     #[test]
     fn a_new_session_counts_its_guilds_as_they_come() {
-        let mut tally = Tally::inherit(Totals { guilds: 9, members: 900 });
+        let mut tally = Tally::default();
+        observe(&mut tally, "GUILD_CREATE", create("9", 900));
+        tally.begin_session();
         let guilds = json!({"guilds": [
             {"id": "1", "unavailable": true}, {"id": "2", "unavailable": true}
         ]});
@@ -237,14 +230,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_known_of_a_guild_holds_until_the_new_session_tells_of_it() {
+        let mut tally = Tally::default();
+        observe(&mut tally, "GUILD_CREATE", create("1", 50));
+        observe(&mut tally, "GUILD_CREATE", create("2", 5));
+        tally.begin_session();
+
+        let ready = json!({"guilds": [{"id": "1", "unavailable": true}]});
+        let counted = tell(&mut tally, "READY", &ready);
+
+        assert_eq!(counted, Some(Counted::All(vec![size(GuildId(1), Some(50))])));
+        assert_eq!(observe(&mut tally, "GUILD_CREATE", create("1", 40)), (1, 40));
+    }
+
+    #[test]
     fn an_outage_is_no_leave() {
         let mut tally = Tally::default();
         observe(&mut tally, "GUILD_CREATE", create("1", 50));
+        let outage = json!({"id": "1", "unavailable": true});
 
-        assert_eq!(
-            observe(&mut tally, "GUILD_DELETE", json!({"id": "1", "unavailable": true})),
-            (1, 50)
-        );
+        assert_eq!(observe(&mut tally, "GUILD_DELETE", outage.clone()), (1, 50));
+        assert_eq!(observe(&mut tally, "GUILD_CREATE", outage), (1, 50));
         assert_eq!(observe(&mut tally, "GUILD_CREATE", create("1", 52)), (1, 52));
         assert_eq!(observe(&mut tally, "GUILD_DELETE", json!({"id": "1"})), (0, 0));
     }
@@ -256,24 +262,19 @@ mod tests {
 
         assert_eq!(observe(&mut tally, "GUILD_MEMBER_ADD", json!({"guild_id": "1"})), (1, 51));
         assert_eq!(observe(&mut tally, "GUILD_MEMBER_REMOVE", json!({"guild_id": "1"})), (1, 50));
+        assert_eq!(observe(&mut tally, "GUILD_MEMBER_ADD", json!({"guild_id": "2"})), (1, 50));
     }
 
     #[test]
-    fn a_resumed_shard_goes_on_from_what_was_reported() {
-        let mut tally = Tally::inherit(Totals { guilds: 10, members: 1_000 });
-
-        assert_eq!(observe(&mut tally, "GUILD_MEMBER_ADD", json!({"guild_id": "5"})), (10, 1_001));
-        assert_eq!(observe(&mut tally, "GUILD_DELETE", json!({"id": "5"})), (9, 901));
-    }
-
-    #[test]
-    fn the_totals_of_a_checkpoint_leave_out_what_is_not_handled_yet() {
+    fn only_what_changes_is_told() {
         let mut tally = Tally::default();
-        observe(&mut tally, "GUILD_CREATE", create("1", 50));
-        observe(&mut tally, "GUILD_CREATE", create("2", 5));
+        let told = tell(&mut tally, "GUILD_CREATE", &create("1", 50));
 
-        assert_eq!(tally.settle(Sequence(1)), Totals { guilds: 1, members: 50 });
-        assert_eq!(tally.settle(Sequence(2)), Totals { guilds: 2, members: 55 });
+        assert_eq!(told, Some(Counted::Here(size(GuildId(1), Some(50)))));
+        assert_eq!(tell(&mut tally, "GUILD_CREATE", &create("1", 50)), None);
+        assert_eq!(tell(&mut tally, "GUILD_DELETE", &json!({"id": "2"})), None);
+        let gone = tell(&mut tally, "GUILD_DELETE", &json!({"id": "1"}));
+        assert_eq!(gone, Some(Counted::Gone(GuildId(1))));
     }
 
     #[test]
@@ -283,7 +284,7 @@ mod tests {
         observe(&mut tally, "GUILD_MEMBER_ADD", json!({"guild_id": "1"}));
 
         let join = json!({"d": {"guild_id": "1"}}).to_string();
-        tally.observe("GUILD_MEMBER_ADD", &join, Sequence(2));
+        assert_eq!(tally.observe("GUILD_MEMBER_ADD", &join, Sequence(2)), None);
 
         assert_eq!(tally.totals().members, 51);
     }

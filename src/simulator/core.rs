@@ -341,13 +341,15 @@ impl Core {
 
     /// What really happened so far.
     pub(super) fn truth(&self) -> Truth {
-        let sessions = self.all_shards().iter().flat_map(|shard| shard.lock().truths()).collect();
+        let shards = self.all_shards();
+        let sessions = shards.iter().flat_map(|shard| shard.lock().truths()).collect();
         let connections = lock(&self.connections).values().map(Open::truth).collect();
         let mut truth = lock(&self.log).truth(sessions, connections);
         truth.started_at = self.started_at;
         truth.at_ms = self.now_ms();
         truth.token_reset = lock(&self.ledger).token_reset();
         truth.faults = lock(&self.armed).struck();
+        truth.shards = shards.iter().map(|shard| shard.truth()).collect();
         truth
     }
 }

@@ -146,7 +146,7 @@ fn begin(
         session.push(Body::Text { name: "READY", data: ready.into() });
         let withheld = core.withheld(shard, Instant::now());
         if intents & Intents::GUILDS.bits() != 0 && !withheld.contains("GUILD_CREATE") {
-            world.guild_ids().for_each(|guild| session.push(Body::Guild(guild)));
+            world.guilds().for_each(|guild| session.push(Body::Guild(guild)));
         }
         sessions.push(Member { session, wake: wake.clone() });
     }

@@ -57,7 +57,7 @@ use thiserror::Error;
 use tokio::{net::TcpListener, time::timeout};
 pub use truth::{
     Broken, ConnectionEnd, ConnectionTruth, IdentifyTruth, InteractionTruth, RECORDS_MAX,
-    ResumeTruth, SessionEnd, SessionTruth, Truth,
+    ResumeTruth, SessionEnd, SessionTruth, ShardTruth, Truth,
 };
 
 use self::core::Core;

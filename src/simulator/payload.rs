@@ -123,11 +123,6 @@ pub(super) fn soundboard_sounds(guild: GuildId) -> String {
     json!({ "soundboard_sounds": [], "guild_id": guild.to_string() }).to_string()
 }
 
-/// An unavailable guild, which is all that is left of one that the bot was removed from meanwhile.
-pub(super) fn unavailable_guild(guild: GuildId) -> String {
-    json!({ "unavailable": true, "id": guild.to_string() }).to_string()
-}
-
 /// A chunk without members, for a guild that the bot was removed from meanwhile.
 pub(super) fn no_members(guild: GuildId) -> String {
     let id = guild.to_string();

@@ -4,8 +4,11 @@ use std::{collections::VecDeque, ops::RangeInclusive, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::{truth::SessionTruth, world::MembersQuery};
-use crate::model::{GuildId, ShardId, ShardTotal};
+use super::{
+    truth::SessionTruth,
+    world::{Guild, MembersQuery},
+};
+use crate::model::{ShardId, ShardTotal};
 
 /// What a session was identified with, and a RESUME must come with too.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,8 +30,8 @@ pub(super) enum Compression {
 pub(super) enum Body {
     /// Written out, and shared between the sessions that get it.
     Text { name: &'static str, data: Arc<str> },
-    /// GUILD_CREATE of a guild: written when it is sent, since thousands of them follow a READY.
-    Guild(GuildId),
+    /// GUILD_CREATE of a guild as it was then: written when it is sent, since thousands of them follow a READY.
+    Guild(Guild),
     /// A chunk of a guild's members, written when it is sent too.
     Members(Arc<MembersQuery>, u32),
 }

@@ -12,7 +12,7 @@ use super::{
     pace::Pace,
     payload,
     session::{Body, Entry, Session},
-    truth::SessionTruth,
+    truth::{SessionTruth, ShardTruth},
     world::{Event, ShardWorld},
 };
 use crate::model::{ShardId, ShardTotal, UnixMillis};
@@ -70,6 +70,19 @@ impl Shard {
         let batch = member.session.pull(max);
         let world = &state.world;
         Some(batch.into_iter().map(|entry| write(entry, world)).collect())
+    }
+
+    /// How many guilds and members there are.
+    pub(super) fn truth(&self) -> ShardTruth {
+        let ShardState { world, .. } = &*self.lock();
+        let count = |guilds| u32::try_from(guilds).unwrap_or(u32::MAX);
+        ShardTruth {
+            shard: self.id.0,
+            total: self.total.get(),
+            guilds: count(world.guild_count()),
+            unavailable: count(world.unavailable_count()),
+            members: world.member_count(),
+        }
     }
 
     /// The newest dispatch that the session's connection was given.
@@ -133,11 +146,7 @@ impl ShardState {
 fn write(entry: Entry, world: &ShardWorld) -> Written {
     let (name, data) = match entry.body {
         Body::Text { name, data } => (name, data),
-        Body::Guild(guild) => {
-            let event = world.guild_create_of(guild);
-            let data = event.map_or_else(|| payload::unavailable_guild(guild), |event| event.data);
-            ("GUILD_CREATE", Arc::from(data))
-        }
+        Body::Guild(guild) => ("GUILD_CREATE", Arc::from(world.guild_create_of(&guild).data)),
         Body::Members(query, index) => {
             let event = world.members_chunk(&query, index);
             let data = event.map_or_else(|| payload::no_members(query.guild), |event| event.data);

@@ -47,6 +47,24 @@ pub struct Truth {
     pub resumes: Vec<ResumeTruth>,
     /// Interaction callbacks.
     pub interactions: Vec<InteractionTruth>,
+    /// The guilds of every shard that anybody asked for.
+    #[serde(default)]
+    pub shards: Vec<ShardTruth>,
+}
+
+/// How many guilds a shard has, and how many members they have, now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct ShardTruth {
+    /// The shard.
+    pub shard: u32,
+    /// Of how many.
+    pub total: u32,
+    /// Guilds that the bot is in, those in an outage included.
+    pub guilds: u32,
+    /// Guilds in an outage.
+    pub unavailable: u32,
+    /// The members of all of them.
+    pub members: u64,
 }
 
 /// How often a rule was broken, and how the last time.

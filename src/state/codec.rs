@@ -11,8 +11,9 @@ use super::{Command, State};
 /// The version of commands that is written.
 const VERSION: u8 = 1;
 
-/// The version of states that is written. Version 1 ends before the nodes that are gone and the tokens.
-const STATE_VERSION: u8 = 2;
+/// The version of states that is written. Version 1 ends before the nodes that are gone and the tokens, version 2 before
+/// the rosters.
+const STATE_VERSION: u8 = 3;
 
 /// Bytes that are no command or state.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -63,8 +64,9 @@ pub fn encode_state(state: &State) -> Vec<u8> {
 pub fn decode_state(bytes: &[u8]) -> Result<State, CodecError> {
     match bytes.split_first().ok_or(CodecError::Empty)? {
         (&STATE_VERSION, rest) => decode(rest),
-        // As many nodes are gone, and as many tokens were made, as a byte 0 says.
-        (1, rest) => decode(&[rest, &[0, 0]].concat()),
+        // What an older version does not have is empty, which a byte 0 says.
+        (2, rest) => decode(&[rest, &[0]].concat()),
+        (1, rest) => decode(&[rest, &[0, 0, 0]].concat()),
         (newer, _) => Err(CodecError::Newer(*newer)),
     }
 }

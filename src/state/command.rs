@@ -7,7 +7,7 @@ use crate::model::{
     ShardId, ShardTotal, TokenId, UnixMillis,
 };
 
-use super::{Facts, NewToken, Purpose, TokenUse};
+use super::{Facts, NewToken, Purpose, RosterReport, TokenUse};
 
 /// A change of the replicated state. New variants go to the end: their position is their number on disk.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -152,6 +152,8 @@ pub enum Command {
         /// The token.
         token: TokenId,
     },
+    /// What shards' owners have counted of their guilds. Each counts by itself, as reports do.
+    CountGuilds(Vec<RosterReport>),
 }
 
 /// A stretch of a node's life: it ends with a loss, and with the next start.
@@ -349,6 +351,7 @@ impl Command {
             Self::CreateToken(_) => "create_token",
             Self::UseToken { .. } => "use_token",
             Self::RevokeToken { .. } => "revoke_token",
+            Self::CountGuilds(_) => "count_guilds",
         }
     }
 }

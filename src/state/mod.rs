@@ -16,6 +16,7 @@ mod facts;
 mod ledger;
 mod node;
 mod nodes;
+mod roster;
 mod shard;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use command::{Command, Gateway, Limits, Loss, Move, Outcome, Refusal, ShardR
 pub use facts::Facts;
 pub use ledger::{Halted, Ledger, Purpose};
 pub use node::{Drain, Node, Presence};
+pub use roster::{GuildSize, Roster, RosterReport};
 pub use shard::{Assignment, Shard};
 pub use tokens::{Invitation, NewToken, TOKEN_LIFETIME_MAX, TokenUse};
 
@@ -55,6 +57,8 @@ pub struct State {
     gone: Vec<NodeId>,
     /// Not part of version 1.
     tokens: BTreeMap<TokenId, Invitation>,
+    /// The guilds of the shards. Not part of version 2.
+    rosters: BTreeMap<ShardId, Roster>,
 }
 
 /// Removed nodes that are remembered. An id is never used again, so one that is forgotten has been dead for as long as
@@ -133,6 +137,12 @@ impl State {
         &self.tokens
     }
 
+    /// The guilds of the shards that have counted any.
+    #[must_use]
+    pub const fn rosters(&self) -> &BTreeMap<ShardId, Roster> {
+        &self.rosters
+    }
+
     /// The last entry that is part of this state.
     #[must_use]
     pub const fn applied(&self) -> LogIndex {
@@ -208,6 +218,7 @@ impl State {
             Command::CreateToken(new) => self.create_token(new),
             Command::UseToken { token, name, by } => self.use_token(token, &name, by),
             Command::RevokeToken { token } => self.revoke_token(token),
+            Command::CountGuilds(reports) => self.count_guilds(&reports),
         }
     }
 
@@ -254,6 +265,8 @@ impl State {
         for id in facts.total.shards() {
             self.shards.entry(id).or_default().drop_session();
         }
+        // Guilds are other shards' with another total.
+        self.rosters.clear();
         self.facts = Some(facts);
         Outcome::Applied
     }
@@ -308,6 +321,24 @@ impl State {
             let applied = self.shards.get_mut(&report.shard).map(|shard| apply(shard, report));
             if applied != Some(Ok(())) {
                 outcome = Outcome::Stale;
+            }
+        }
+        outcome
+    }
+
+    fn count_guilds(&mut self, reports: &[RosterReport]) -> Outcome {
+        let mut outcome = Outcome::Applied;
+        for report in reports {
+            let owned = self.shards.get(&report.shard);
+            let Some(shard) = owned.filter(|shard| shard.epoch() == Some(report.epoch)) else {
+                outcome = Outcome::Stale;
+                continue;
+            };
+            let current = shard.session().map(|session| session.number);
+            let mut roster = self.rosters.get(&report.shard).cloned().unwrap_or_default();
+            match roster.take_in(report, current) {
+                Ok(()) => drop(self.rosters.insert(report.shard, roster)),
+                Err(shard::Stale) => outcome = Outcome::Stale,
             }
         }
         outcome

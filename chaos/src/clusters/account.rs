@@ -2,9 +2,39 @@
 
 use std::fmt;
 
-use apolo::simulator::Truth;
+use apolo::{
+    http::View,
+    simulator::{ShardTruth, Truth},
+};
 
 use crate::kills::Audit;
+
+/// Guilds and their members, over all shards, by the cluster's account and in truth.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Totals {
+    /// Guilds, as the cluster has counted them and as there are.
+    pub guilds: (u64, u64),
+    /// Their members.
+    pub members: (u64, u64),
+    /// Shards of which one of the two is not true.
+    pub wrong: usize,
+}
+
+impl Totals {
+    pub(super) fn new(view: &View, truth: &Truth) -> Self {
+        let mut totals = Self::default();
+        for ShardTruth { shard, guilds, members, .. } in &truth.shards {
+            let told = view.shards.iter().find(|row| row.shard.0 == *shard);
+            let told = told.map(|row| (row.guilds, row.members)).unwrap_or_default();
+            totals.guilds.0 += u64::from(told.0);
+            totals.guilds.1 += u64::from(*guilds);
+            totals.members.0 += told.1;
+            totals.members.1 += members;
+            totals.wrong += usize::from(told != (*guilds, *members));
+        }
+        totals
+    }
+}
 
 /// What became of the events and the sessions over a whole scenario.
 #[derive(Clone, Debug)]
@@ -21,10 +51,12 @@ pub struct Account {
     pub overlaps: usize,
     /// Rules of Discord's that were broken.
     pub broken: Vec<String>,
+    /// What the cluster has counted, where a node is left to ask.
+    pub totals: Option<Totals>,
 }
 
 impl Account {
-    pub(super) fn new(shards: usize, audit: Audit, truth: &Truth) -> Self {
+    pub(super) fn new(shards: usize, audit: Audit, truth: &Truth, totals: Option<Totals>) -> Self {
         let broken = truth.broken.iter();
         Self {
             shards,
@@ -32,6 +64,7 @@ impl Account {
             identifies: truth.identifies_accepted + truth.identifies_refused,
             resumes: (truth.resumes_accepted, truth.resumes_refused),
             overlaps: truth.overlaps(0).len(),
+            totals,
             broken: broken
                 .map(|(rule, broken)| format!("{rule:?} × {}: {}", broken.count, broken.last))
                 .collect(),
@@ -39,7 +72,8 @@ impl Account {
     }
 
     /// Whether everything held that must in any scenario in which processes live or die: nothing lost, nothing
-    /// identified anew, no two owners at once, every second delivery marked, no rule broken.
+    /// identified anew, no two owners at once, every second delivery marked, no rule broken, every guild and member
+    /// counted.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.overlaps == 0 && self.holds_but_for_overlaps()
@@ -52,6 +86,7 @@ impl Account {
             && self.identifies == self.shards as u64
             && self.resumes.1 == 0
             && self.broken.is_empty()
+            && self.totals.is_none_or(|totals| totals.wrong == 0)
     }
 }
 
@@ -65,6 +100,11 @@ impl fmt::Display for Account {
         writeln!(f, "two owners at once {}", self.overlaps)?;
         writeln!(f, "identifies         {} for {} shards", self.identifies, self.shards)?;
         writeln!(f, "resumes            {} accepted, {} refused", self.resumes.0, self.resumes.1)?;
+        if let Some(Totals { guilds, members, wrong }) = self.totals {
+            writeln!(f, "guilds             {} counted, {} in truth", guilds.0, guilds.1)?;
+            writeln!(f, "members            {} counted, {} in truth", members.0, members.1)?;
+            writeln!(f, "shards miscounted  {wrong}")?;
+        }
         for rule in &self.broken {
             writeln!(f, "rule broken        {rule}")?;
         }

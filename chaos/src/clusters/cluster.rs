@@ -11,7 +11,10 @@ use tempfile::TempDir;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{account::Account, nodes::Nodes};
+use super::{
+    account::{Account, Totals},
+    nodes::Nodes,
+};
 use crate::kills::audit;
 
 /// How many nodes, under what load.
@@ -226,14 +229,27 @@ impl Cluster {
     pub(super) async fn account(self) -> Account {
         self.simulator.set_event_rate(0.0);
         let settled = async {
-            while audit(&self.nodes.lives(), &self.simulator.truth()).lost > 0 {
+            while audit(&self.nodes.lives(), &self.simulator.truth()).lost > 0
+                || self.totals().await.is_some_and(|totals| totals.wrong > 0)
+            {
                 sleep(LOOK_EVERY * 20).await;
             }
         };
         // What is missing is the account's to tell.
         let _ = timeout(SETTLED_WITHIN, settled).await;
         let truth = self.simulator.truth();
-        Account::new(self.shards, audit(&self.nodes.lives(), &truth), &truth)
+        let totals = self.totals().await;
+        Account::new(self.shards, audit(&self.nodes.lives(), &truth), &truth, totals)
+    }
+
+    /// What the cluster has counted, by any node's account.
+    async fn totals(&self) -> Option<Totals> {
+        for nth in self.nodes.living() {
+            if let Some(view) = self.nodes.view_of(nth).await {
+                return Some(Totals::new(&view, &self.simulator.truth()));
+            }
+        }
+        None
     }
 }
 

@@ -19,7 +19,7 @@ mod rolling;
 mod scale;
 mod spans;
 
-pub use account::Account;
+pub use account::{Account, Totals};
 pub use cluster::{ClusterError, ClusterOptions};
 pub use firewall::can_partition;
 pub use freeze::{FreezeReport, freeze};

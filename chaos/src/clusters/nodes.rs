@@ -139,6 +139,8 @@ impl Nodes {
             .env_clear()
             .env("DISCORD_TOKEN", "victim")
             .env("DISCORD_API", &self.api)
+            // Members who come and go are to be counted too.
+            .env("DISCORD_INTENTS", "UNPRIVILEGED,GUILD_MEMBERS")
             .env("POD_NAME", &node.name)
             .env("APOLO_PEERS", peers)
             .env("APOLO_EXPECT", expect.to_string())

@@ -27,7 +27,8 @@ use super::{
     lanes::{Lane, Lanes},
     outcome::{Failure, Outcomes},
     progress::Progress,
-    tally::{Tally, Totals},
+    roster::Draft,
+    tally::Tally,
     tracker::Tracker,
 };
 use crate::bot::{Context, DynBot, Event, HandlerResult, Notice, Position, Shared, guild_of};
@@ -96,6 +97,7 @@ pub(crate) struct Deliverer {
     lanes: Lanes<Pending>,
     running: JoinSet<Done>,
     tally: Tally,
+    draft: Arc<Mutex<Draft>>,
     outcomes: Outcomes,
     wanted: EventTypeFlags,
 }
@@ -132,14 +134,17 @@ pub(crate) struct Start {
     /// The checkpoint that the shard is resumed from.
     pub(crate) session: SessionNumber,
     pub(crate) handled: Sequence,
-    pub(crate) totals: Totals,
+    /// What was counted of the shard's guilds.
+    pub(crate) tally: Tally,
+    /// What is counted from here on.
+    pub(crate) draft: Arc<Mutex<Draft>>,
 }
 
 impl Deliverer {
     /// A deliverer, and the task that tells the bot its notices.
     pub(crate) fn new(start: Start) -> Self {
-        let Start { bot, shared, log, control, fence, progress, reports, session, handled, totals } =
-            start;
+        let Start { bot, shared, log, control, fence, progress, reports, .. } = start;
+        let Start { session, handled, tally, draft, .. } = start;
         let wanted = bot.events();
         let (notices, inbox) = mpsc::channel(NOTICES_MAX);
         tokio::spawn(sessions::tell(Arc::clone(&bot), inbox));
@@ -166,7 +171,8 @@ impl Deliverer {
             voided: false,
             lanes: Lanes::default(),
             running: JoinSet::new(),
-            tally: Tally::inherit(totals),
+            tally,
+            draft,
             outcomes: Outcomes::default(),
             wanted,
             shared,
@@ -276,7 +282,7 @@ impl Deliverer {
         self.taken = sequence;
         self.tracker.begin(sequence);
         if Tally::counts(&dispatch.name) {
-            self.tally.observe(dispatch.name.as_str(), &dispatch.json, sequence);
+            self.count(&dispatch);
         }
         if let Some(Oddity::Gap { after }) = dispatch.oddity {
             warn!(shard = %self.shared.shard, %after, before = %sequence, "Discord left sequences out, twice");
@@ -293,6 +299,14 @@ impl Deliverer {
             self.start(pending, Some(lane))?;
         }
         Ok(())
+    }
+
+    fn count(&mut self, dispatch: &Dispatch) {
+        let Dispatch { name, json, sequence, .. } = dispatch;
+        if let Some(counted) = self.tally.observe(name.as_str(), json, *sequence) {
+            let mut draft = self.draft.lock().unwrap_or_else(PoisonError::into_inner);
+            draft.note(self.session, *sequence, counted);
+        }
     }
 
     /// Takes note of a finished handler, and starts what waited behind it.
@@ -404,7 +418,7 @@ impl Deliverer {
             self.look();
         }
         let handled = self.tracker.handled();
-        let totals = self.tally.settle(handled);
+        let totals = self.tally.totals();
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         *progress = Progress {
             session: self.session,

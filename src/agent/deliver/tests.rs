@@ -103,7 +103,8 @@ impl Rig {
             reports: Arc::clone(&reports),
             session: SessionNumber(session),
             handled: Sequence(handled),
-            totals: Totals::default(),
+            tally: Tally::default(),
+            draft: Arc::default(),
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(Deliverer::new(start).run(feed, stop.clone(), GRACE));

@@ -28,7 +28,7 @@ mod write;
 pub use event::Event;
 pub use kind::EventKind;
 pub use members::MembersQuery;
-pub use profile::bot_id;
+pub use profile::{Guild, bot_id};
 pub use shard_world::ShardWorld;
 pub use snowflake::snowflakes;
 

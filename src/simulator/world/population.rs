@@ -104,10 +104,10 @@ impl Population {
         self.count_up();
     }
 
-    /// A member comes or goes. The last one, the owner, stays.
+    /// A member comes or goes.
     pub(super) fn members_change(&mut self, place: usize, change: i32) {
         let guild = &mut self.guilds[place];
-        let members = guild.members.saturating_add_signed(change).max(1);
+        let members = guild.members.saturating_add_signed(change);
         self.members = self.members - u64::from(guild.members) + u64::from(members);
         guild.members = members;
     }

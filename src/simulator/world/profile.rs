@@ -5,11 +5,13 @@ use crate::model::{ApplicationId, GuildId, UnixMillis};
 
 /// One guild of the population.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Guild {
-    pub(super) id: GuildId,
-    pub(super) members: u32,
+pub struct Guild {
+    /// Its id, from which everything else follows.
+    pub id: GuildId,
+    /// How many members it has.
+    pub members: u32,
     /// In an outage.
-    pub(super) unavailable: bool,
+    pub unavailable: bool,
 }
 
 /// What is derived from an id; each has numbers of its own.

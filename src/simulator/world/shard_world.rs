@@ -81,10 +81,15 @@ impl ShardWorld {
         self.render_guild(&self.population.guilds()[nth])
     }
 
-    /// GUILD_CREATE of a guild, unless the bot has left it.
+    /// The guilds that the bot is in, as they are now.
+    pub fn guilds(&self) -> impl Iterator<Item = Guild> {
+        self.population.guilds().iter().copied()
+    }
+
+    /// GUILD_CREATE of a guild as it was when it was taken from [`Self::guilds`].
     #[must_use]
-    pub fn guild_create_of(&self, id: GuildId) -> Option<Event> {
-        self.population.find(id).map(|place| self.guild_create(place))
+    pub fn guild_create_of(&self, guild: &Guild) -> Event {
+        self.render_guild(guild)
     }
 
     /// What happens next, of everything.
@@ -130,6 +135,11 @@ impl ShardWorld {
         let guild = match place {
             Some(place) => self.population.guilds()[place],
             None => draw_guild(&mut self.random, self.shard, self.total),
+        };
+        // The last member, the owner, stays.
+        let kind = match kind {
+            EventKind::MemberRemove if guild.members <= 1 => EventKind::MemberAdd,
+            kind => kind,
         };
         let mut scene = Scene {
             guild,

@@ -7,6 +7,7 @@ mod losses;
 mod nodes;
 mod ownership;
 mod random;
+mod rosters;
 mod sessions;
 mod tokens;
 
@@ -14,8 +15,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::model::{
-    ApplicationId, BootEpoch, Checkpoint, Sequence, Session, SessionId, SessionNumber, ShardHealth,
-    ShardStatus, ShardTotal, UnixMillis,
+    ApplicationId, BootEpoch, Checkpoint, GuildId, Sequence, Session, SessionId, SessionNumber,
+    ShardHealth, ShardStatus, ShardTotal, UnixMillis,
 };
 
 const NODE: NodeId = NodeId(7);

@@ -147,7 +147,8 @@ fn aim(command: &mut Command, state: &State) {
         | Command::RemoveNode { .. }
         | Command::CreateToken(_)
         | Command::UseToken { .. }
-        | Command::RevokeToken { .. } => {}
+        | Command::RevokeToken { .. }
+        | Command::CountGuilds(_) => {}
     }
 }
 
