@@ -25,6 +25,7 @@ mod wishes;
 
 pub use autopilot::VOTERS_MAX;
 pub use permits::PermitDesk;
+pub use reports::report_pause;
 pub use wish::{Fulfilled, Wish, WishRefusal};
 pub use wishes::{WishError, Wishes};
 
