@@ -77,13 +77,17 @@ pub(super) const READ_CHUNK: usize = 16 * 1024;
 /// Streams of the control protocols that one side may have open at once on a connection.
 pub const CONTROL_STREAMS_MAX: usize = 32;
 
-/// Streams of the bulk protocols that one side may have open at once on a connection. They never take the places of
-/// control.
-pub const BULK_STREAMS_MAX: usize = 96;
+/// Messages that one side may have under way at once on a connection: each holds its place for as long as its handler
+/// runs. They never take the places of control or of snapshots.
+pub const MESSAGE_STREAMS_MAX: usize = 96;
+
+/// Streams of snapshots that one side may have open at once on a connection: one is under way at a time.
+pub const BULK_STREAMS_MAX: usize = 8;
 
 /// What QUIC lets a peer open: the sum, and one for the hello.
 #[expect(clippy::cast_possible_truncation, reason = "a small constant")]
-pub(super) const STREAMS_MAX: u32 = (CONTROL_STREAMS_MAX + BULK_STREAMS_MAX) as u32 + 1;
+pub(super) const STREAMS_MAX: u32 =
+    (CONTROL_STREAMS_MAX + MESSAGE_STREAMS_MAX + BULK_STREAMS_MAX) as u32 + 1;
 
 /// Bytes that a peer may send on one stream before they are read: a quarter of a frame, 250 MB/s at a round trip of
 /// 1 ms.

@@ -18,7 +18,7 @@ use super::{
     Ended, Peer, Protocol, Stream,
     frame::{FrameReader, FrameWriter},
     hello::Purpose,
-    limits::{BULK_STREAMS_MAX, CONTROL_STREAMS_MAX},
+    limits::{BULK_STREAMS_MAX, CONTROL_STREAMS_MAX, MESSAGE_STREAMS_MAX},
     network::Connection,
     protocol::Class,
     shared::Shared,
@@ -82,6 +82,7 @@ impl fmt::Debug for Link {
 #[derive(Debug)]
 struct Places {
     control: Arc<Semaphore>,
+    messages: Arc<Semaphore>,
     bulk: Arc<Semaphore>,
 }
 
@@ -89,6 +90,7 @@ impl Places {
     fn new() -> Self {
         Self {
             control: Arc::new(Semaphore::new(CONTROL_STREAMS_MAX)),
+            messages: Arc::new(Semaphore::new(MESSAGE_STREAMS_MAX)),
             bulk: Arc::new(Semaphore::new(BULK_STREAMS_MAX)),
         }
     }
@@ -96,6 +98,7 @@ impl Places {
     fn of(&self, protocol: Protocol) -> Arc<Semaphore> {
         match protocol.class() {
             Class::Control => self.control.clone(),
+            Class::Messages => self.messages.clone(),
             Class::Bulk => self.bulk.clone(),
         }
     }

@@ -31,10 +31,11 @@ pub enum Protocol {
     Sign = 9,
 }
 
-/// Streams of one class share its places. Bulk can't take control's.
+/// Streams of one class share its places, and can't take another's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Class {
     Control,
+    Messages,
     Bulk,
 }
 
@@ -104,7 +105,8 @@ impl Protocol {
             | Self::Propose
             | Self::Wish
             | Self::Sign => Class::Control,
-            Self::Ipc | Self::Snapshot => Class::Bulk,
+            Self::Ipc => Class::Messages,
+            Self::Snapshot => Class::Bulk,
         }
     }
 

@@ -163,7 +163,9 @@ fn admit(link: &Arc<Link>, byte: u8) -> Result<Accepted, Refused> {
 fn turned_away(link: &Link, why: Refused) {
     link.shared.counters.turn_away(why.as_str());
     debug!(node = %link.peer.node, %why, "stream turned away");
-    if why != Refused::NotServed && link.misconduct() >= MISCONDUCT_MAX {
+    // Who has just let go of a place may be ahead of what tells us so.
+    let blameless = matches!(why, Refused::NotServed | Refused::Busy);
+    if !blameless && link.misconduct() >= MISCONDUCT_MAX {
         link.connection.close(CloseCode::Misconduct, "too many streams had to be turned away");
     }
 }

@@ -128,15 +128,17 @@ async fn streams_beyond_their_class_wait_and_those_of_the_other_pass() {
     ask(&one, 2).await.unwrap();
     let served = two.counters().served();
     let mut waiting = tokio::task::JoinSet::new();
-    for _ in 0..limits::BULK_STREAMS_MAX + 50 {
+    for _ in 0..limits::MESSAGE_STREAMS_MAX + 50 {
         let one = one.clone();
         waiting.spawn(async move { one.request(NodeId(2), Protocol::Ipc, b"x", PATIENCE).await });
     }
-    until("bulk is full", || two.counters().served() - served == limits::BULK_STREAMS_MAX as u64)
-        .await;
+    until("bulk is full", || {
+        two.counters().served() - served == limits::MESSAGE_STREAMS_MAX as u64
+    })
+    .await;
 
     assert_eq!(ask(&one, 2).await.unwrap(), "hello", "control is not held up");
-    assert_eq!(two.counters().served() - served, limits::BULK_STREAMS_MAX as u64 + 1);
+    assert_eq!(two.counters().served() - served, limits::MESSAGE_STREAMS_MAX as u64 + 1);
     hold.send(false).unwrap();
 
     while let Some(answer) = waiting.join_next().await {
