@@ -2,11 +2,15 @@
 
 use std::{future::Future, sync::Arc};
 
+use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
 
-use crate::bot::{Bot, ClosureBot, Context, DynBot, Erased, Event, IntoHandlerResult, Notice};
+use crate::bot::{
+    Bot, ClosureBot, Context, DynBot, Erased, Event, HandlerError, IntoHandlerResult, Notice,
+};
 use crate::config::{self, Config, ConfigErrors, Environment, Sources};
 use crate::gateway::EventTypeFlags;
+use crate::ipc::{Call, Handlers};
 use crate::model::ShardId;
 use crate::node::{Node, NodeError, Options, shutdown_requested};
 
@@ -29,6 +33,7 @@ use crate::node::{Node, NodeError, Options, shutdown_requested};
 pub struct Apolo {
     config: Config,
     bot: ClosureBot,
+    handlers: Handlers,
 }
 
 impl Apolo {
@@ -46,7 +51,7 @@ impl Apolo {
     /// Runs with this configuration.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config, bot: ClosureBot::default() }
+        Self { config, bot: ClosureBot::default(), handlers: Handlers::default() }
     }
 
     /// Handles events with a closure, which may return nothing or a `Result`. The last one counts.
@@ -68,6 +73,26 @@ impl Apolo {
         Fut: Future<Output = ()> + Send + 'static,
     {
         self.bot = self.bot.on_notice(handler);
+        self
+    }
+
+    /// Runs `handler` for other shards' messages of this event: see [`Ipc`](crate::ipc::Ipc), which a handler of events
+    /// finds in its [`Context::ipc`].
+    ///
+    /// ```no_run
+    /// # fn register(apolo: apolo::Apolo) -> apolo::Apolo {
+    /// apolo.register_handler("double", |_call, n: u64| async move { Ok(2 * n) })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn register_handler<Q, A, F, Fut>(self, event: impl Into<String>, handler: F) -> Self
+    where
+        Q: DeserializeOwned + Send + 'static,
+        A: Serialize + Send + 'static,
+        F: Fn(Call, Q) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<A, HandlerError>> + Send + 'static,
+    {
+        self.handlers.register(event, false, handler);
         self
     }
 
@@ -126,7 +151,7 @@ impl Apolo {
     ///
     /// [`NodeError`]: what is wrong, and what to do about it.
     pub async fn start(self) -> Result<Node, NodeError> {
-        Node::start(Options::new(self.config, Arc::new(self.bot))).await
+        Node::start(options(self.config, Arc::new(self.bot), self.handlers)).await
     }
 
     /// Starts the node and runs it until SIGTERM or SIGINT; then lets handlers finish, commits what they did, and
@@ -136,7 +161,7 @@ impl Apolo {
     ///
     /// [`NodeError`] where it did not start, or could not go on.
     pub async fn run(self) -> Result<(), NodeError> {
-        run(self.config, Arc::new(self.bot)).await
+        run(options(self.config, Arc::new(self.bot), self.handlers)).await
     }
 
     /// As [`Apolo::run`], with a bot that is more than a closure.
@@ -145,7 +170,7 @@ impl Apolo {
     ///
     /// As [`Apolo::run`].
     pub async fn run_bot(self, bot: impl Bot) -> Result<(), NodeError> {
-        run(self.config, Arc::new(Erased(bot))).await
+        run(options(self.config, Arc::new(Erased(bot)), self.handlers)).await
     }
 
     /// As [`Apolo::start`], with a bot that is more than a closure.
@@ -154,15 +179,19 @@ impl Apolo {
     ///
     /// As [`Apolo::start`].
     pub async fn start_bot(self, bot: impl Bot) -> Result<Node, NodeError> {
-        Node::start(Options::new(self.config, Arc::new(Erased(bot)))).await
+        Node::start(options(self.config, Arc::new(Erased(bot)), self.handlers)).await
     }
 }
 
-async fn run(config: Config, bot: Arc<dyn DynBot>) -> Result<(), NodeError> {
+fn options(config: Config, bot: Arc<dyn DynBot>, handlers: Handlers) -> Options {
+    Options { handlers, ..Options::new(config, bot) }
+}
+
+async fn run(options: Options) -> Result<(), NodeError> {
     let stop = CancellationToken::new();
     let signals = tokio::spawn(shutdown_requested(stop.clone()));
     let node = tokio::select! {
-        node = Node::start(Options::new(config, bot)) => node?,
+        node = Node::start(options) => node?,
         () = stop.cancelled() => return Ok(()),
     };
     let ran = node.run(stop).await;

@@ -10,6 +10,7 @@ pub mod control;
 pub mod gateway;
 pub mod http;
 pub mod invite;
+pub mod ipc;
 pub mod lease;
 pub mod model;
 pub mod node;

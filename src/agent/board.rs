@@ -55,6 +55,13 @@ impl Board {
             .collect()
     }
 
+    /// The epoch under which a shard runs here.
+    #[must_use]
+    pub fn epoch(&self, shard: ShardId) -> Option<Epoch> {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.get(&shard).map(|entry| entry.epoch)
+    }
+
     pub(super) fn put(
         &self,
         shard: ShardId,

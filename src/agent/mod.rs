@@ -47,6 +47,7 @@ use tracing::{error, info, warn};
 
 use crate::bot::{Context, DynBot, Notice, Position, Shared};
 use crate::gateway::{self, FatalClose, Permits, ResumePoint, Supervisor};
+use crate::ipc::Ipc;
 use crate::lease::Right;
 use crate::model::{
     BootEpoch, Epoch, NodeId, Sequence, SessionNumber, ShardId, ShardTotal, UnixMillis,
@@ -97,6 +98,10 @@ pub struct Options {
     pub transport: Option<Transport>,
     /// The way to the leader's loop in this process.
     pub local: LocalReports,
+    /// Where the shards that run are shown.
+    pub board: Board,
+    /// The way from shard to shard.
+    pub ipc: Ipc,
     /// Between two looks at a shard that says nothing new.
     pub health_check_interval: Duration,
     /// A shard without a connection for this long is dead.
@@ -134,6 +139,7 @@ impl Agent {
         Self {
             releases: Releases::new(raft.clone()),
             rosters: Rosters::new(raft.clone()),
+            board: options.board.clone(),
             raft,
             options,
             running: BTreeMap::new(),
@@ -143,14 +149,7 @@ impl Agent {
             reports: watch::Sender::default(),
             early: Arc::default(),
             asked: Arc::default(),
-            board: Board::default(),
         }
-    }
-
-    /// What runs, for whoever shows it.
-    #[must_use]
-    pub fn board(&self) -> Board {
-        self.board.clone()
     }
 
     /// Runs until `stop`; then lets handlers finish, commits what they did, and closes every connection so that its
@@ -252,6 +251,7 @@ impl Agent {
             states: self.raft.states(),
             cancelled: CancellationToken::new(),
             totals: Mutex::new(None),
+            ipc: self.options.ipc.of_shard(shard),
         });
         let resumes = held.session().is_some();
         let roster = state.rosters().get(&shard);

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::{Commands, SendError as CommandError};
+use crate::ipc::Ipc;
 use crate::model::{
     Epoch, GuildId, Sequence, SessionNumber, ShardId, ShardTotal, SystemHealth, shard_for_guild,
 };
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) cancelled: CancellationToken,
     /// What the bot says of its guilds, which then counts instead of what the node counted.
     pub(crate) totals: Mutex<Option<GuildTotals>>,
+    pub(crate) ipc: Ipc,
 }
 
 /// Where in the shard's life an event stands.
@@ -123,6 +125,12 @@ impl Context {
         let json = serde_json::to_string(command)?;
         self.shared.commands.try_send(json)?;
         Ok(())
+    }
+
+    /// Requests and broadcasts to other shards, in the name of this one.
+    #[must_use]
+    pub fn ipc(&self) -> &Ipc {
+        &self.shared.ipc
     }
 
     /// The shard that a guild belongs to.

@@ -16,6 +16,7 @@ mod leave;
 mod member;
 mod presence;
 mod recover;
+mod residents;
 mod signals;
 mod target;
 mod tokens;
@@ -47,6 +48,7 @@ use crate::config::Config;
 use crate::control::{self, Control, Wishes};
 use crate::gateway::{self, Hosts, Intents, Profile, Rest, RestLimits};
 use crate::http;
+use crate::ipc::{self, Handlers, Ipc};
 use crate::model::{NodeId, ShardId, ShardTotal, SystemHealth, Token};
 use crate::raft::Handle;
 use crate::state::{Command, Outcome, State};
@@ -55,10 +57,14 @@ use crate::telemetry::Metrics;
 use discord::Discord;
 use entry::Entry;
 use member::Member;
+use residents::Here;
 use view::{Front, NodeView};
 
 /// How long the orderly end of the agent may take, beyond which its tasks are dropped.
 const STOP_WITHIN: Duration = Duration::from_millis(9_500);
+
+/// What is left of the time to stop for handlers of other shards' messages.
+const MESSAGES_WITHIN: Duration = Duration::from_millis(250);
 
 /// Between two foldings of the samples that have gathered.
 const METRICS_FOLD_EVERY: Duration = Duration::from_secs(5);
@@ -70,6 +76,8 @@ pub struct Options {
     pub config: Config,
     /// What handles the events.
     pub bot: Arc<dyn DynBot>,
+    /// What handles other shards' messages. More may be registered while the node runs.
+    pub handlers: Handlers,
     /// What `/metrics` shows.
     pub metrics: Option<Metrics>,
     /// The HTTP port, where it is bound already; otherwise the one that `config` names.
@@ -82,8 +90,9 @@ pub struct Options {
 impl Options {
     /// A node with this configuration and bot.
     #[must_use]
-    pub const fn new(config: Config, bot: Arc<dyn DynBot>) -> Self {
-        Self { config, bot, metrics: None, listener: None, reshard: false }
+    pub fn new(config: Config, bot: Arc<dyn DynBot>) -> Self {
+        let handlers = Handlers::default();
+        Self { config, bot, handlers, metrics: None, listener: None, reshard: false }
     }
 }
 
@@ -92,6 +101,7 @@ impl Options {
 pub struct Node {
     member: Member,
     board: Board,
+    ipc: Ipc,
     http: http::Server,
     http_addr: SocketAddr,
     /// Shown: the node takes no part any more.
@@ -124,7 +134,7 @@ impl Node {
     /// [`NodeError`].
     pub async fn start(options: Options) -> Result<Self, NodeError> {
         install_crypto_provider();
-        let Options { config, bot, metrics, listener, reshard } = options;
+        let Options { config, bot, handlers, metrics, listener, reshard } = options;
         let token = config.require_token()?.clone();
         let candidates = candidates(&config)?;
         let listener = match listener {
@@ -150,7 +160,7 @@ impl Node {
                 return Err(error);
             }
         };
-        let parts = Parts { config, bot, metrics, token, front, http, http_addr };
+        let parts = Parts { config, bot, handlers, metrics, token, front, http, http_addr };
         parts.assemble(member, discord).await
     }
 
@@ -176,6 +186,12 @@ impl Node {
     #[must_use]
     pub fn board(&self) -> Board {
         self.board.clone()
+    }
+
+    /// Requests and broadcasts to other shards and nodes.
+    #[must_use]
+    pub const fn ipc(&self) -> &Ipc {
+        &self.ipc
     }
 
     /// What the cluster knows.
@@ -292,6 +308,9 @@ impl Node {
             warn!("the shards did not stop in time");
             self.member.right.end();
         }
+        if timeout(MESSAGES_WITHIN, self.ipc.close()).await.is_err() {
+            warn!("handlers of other shards' messages still run, and end with the process");
+        }
         self.stop.rest.cancel();
         let _ = tokio::join!(self.control, self.discord, self.upkeep, self.permits);
         self.member.hand_leadership_over().await;
@@ -311,6 +330,7 @@ enum Event {
 struct Parts {
     config: Config,
     bot: Arc<dyn DynBot>,
+    handlers: Handlers,
     metrics: Option<Metrics>,
     token: Token,
     front: Arc<Front>,
@@ -344,9 +364,11 @@ impl Parts {
         };
         let here: Arc<dyn gateway::Permits> = Arc::new(doors.permits);
         let permits = ClusterPermits::new(raft.clone(), Some(member.transport.clone()), here);
-        let agent = self.agent(&member, gateway, permits.clone(), doors.reports);
+        let board = Board::default();
+        let ipc = self.ipc(&member, &board);
+        let shards = (board.clone(), ipc.clone());
+        let agent = self.agent(&member, gateway, permits.clone(), doors.reports, shards);
         let draining = CancellationToken::new();
-        let board = agent.board();
         let leave = Arc::new(Notify::new());
         self.front.open(NodeView {
             me: member.me,
@@ -371,6 +393,7 @@ impl Parts {
         self.http.serve_socket(&self.config.data_dir).map_err(NodeError::Socket)?;
         Ok(Node {
             board,
+            ipc,
             http: self.http,
             http_addr: self.http_addr,
             agent: tokio::spawn(agent.run(stop.agent.clone())),
@@ -386,12 +409,29 @@ impl Parts {
         })
     }
 
+    fn ipc(&self, member: &Member, board: &Board) -> Ipc {
+        Ipc::new(ipc::Options {
+            me: member.me,
+            boot: member.boot,
+            handlers: self.handlers.clone(),
+            residents: Arc::new(Here {
+                me: member.me,
+                board: board.clone(),
+                right: member.right.clone(),
+                raft: member.raft.clone(),
+            }),
+            states: member.raft.states(),
+            transport: Some(member.transport.clone()),
+        })
+    }
+
     fn agent(
         &self,
         member: &Member,
         gateway: gateway::Options,
         permits: ClusterPermits,
         local: agent::LocalReports,
+        (board, ipc): (Board, Ipc),
     ) -> Agent {
         let options = agent::Options {
             me: member.me,
@@ -402,6 +442,8 @@ impl Parts {
             right: member.right.clone(),
             transport: Some(member.transport.clone()),
             local,
+            board,
+            ipc,
             health_check_interval: self.config.health_check_interval,
             shard_timeout: self.config.shard_timeout,
         };

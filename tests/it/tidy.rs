@@ -19,11 +19,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lease", &["model", "state"]),
     ("raft", &["model", "state", "store", "transport"]),
     ("invite", &["model", "state", "raft", "transport", "cluster"]),
+    ("ipc", &["model", "state", "transport"]),
     ("gateway", &["model"]),
     ("simulator", &["model"]),
-    ("bot", &["model", "state", "gateway"]),
+    ("bot", &["model", "state", "gateway", "ipc"]),
     ("control", &["model", "state", "placement", "raft", "gateway", "lease", "transport"]),
-    ("agent", &["model", "state", "placement", "raft", "gateway", "bot", "lease", "transport"]),
+    (
+        "agent",
+        &["model", "state", "placement", "raft", "ipc", "gateway", "bot", "lease", "transport"],
+    ),
     ("http", &["model", "state"]),
     (
         "node",
@@ -35,6 +39,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "placement",
             "store",
             "raft",
+            "ipc",
             "gateway",
             "bot",
             "control",
@@ -47,7 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "simulator",
         ],
     ),
-    ("apolo", &["model", "config", "gateway", "bot", "node"]),
+    ("apolo", &["model", "config", "ipc", "gateway", "bot", "node"]),
     (
         "cli",
         &[

@@ -13,10 +13,30 @@ use tokio::{task::JoinHandle, time::timeout};
 use super::*;
 use crate::bot::{ClosureBot, LostRange};
 use crate::gateway::{FeedLimits, Intake, LostReason, feed, test_commands};
+use crate::ipc::{self, Handlers, Ipc, Residents};
 use crate::model::{
     ApplicationId, BootEpoch, ClusterId, Epoch, LogIndex, NodeId, SessionId, ShardId, ShardTotal,
 };
 use crate::state::{Command, Facts, Move, Outcome, ShardReport};
+
+/// The way to other shards, of which there are none.
+fn nobody(states: &watch::Receiver<Arc<State>>) -> Ipc {
+    struct Nowhere;
+
+    impl Residents for Nowhere {
+        fn runs(&self, _: ShardId) -> Option<Epoch> {
+            None
+        }
+
+        fn has_quorum(&self) -> bool {
+            false
+        }
+    }
+
+    let (me, boot, states) = (NodeId(1), BootEpoch(1), states.clone());
+    let (handlers, residents) = (Handlers::default(), Arc::new(Nowhere));
+    Ipc::new(ipc::Options { me, boot, handlers, residents, states, transport: None })
+}
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(2);
@@ -89,6 +109,7 @@ impl Rig {
             total: ShardTotal::ONE,
             epoch: Epoch::default(),
             commands: test_commands(),
+            ipc: nobody(&states),
             states,
             cancelled: CancellationToken::new(),
             totals: Mutex::new(None),

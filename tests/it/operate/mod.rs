@@ -1,5 +1,6 @@
 //! What operators do to a cluster of whole nodes, with the binary's own commands.
 
+mod ipc;
 mod leave;
 mod recover;
 mod remove;

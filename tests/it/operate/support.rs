@@ -13,6 +13,7 @@ use apolo::{
     bot::ClosureBot,
     config::Config,
     http::{Role, View},
+    ipc::Ipc,
     model::UnixMillis,
     node::Options,
     simulator::{self, Simulator},
@@ -45,6 +46,8 @@ pub(crate) struct Place {
     pub(crate) name: String,
     pub(crate) config: Config,
     pub(crate) id: Option<NodeId>,
+    /// Its way to the other shards.
+    pub(crate) ipc: Option<Ipc>,
     running: Option<Running>,
 }
 
@@ -81,7 +84,7 @@ impl Cluster {
             config.ca_dir = Some(ca.clone());
             config.discord_api = discord.api_url().parse().expect("a URL");
             config.token = Token::parse("any");
-            Place { name, config, id: None, running: None }
+            Place { name, config, id: None, ipc: None, running: None }
         };
         let places = addresses.iter().enumerate().map(place).collect();
         let mut cluster = Self { discord, _directory: directory, places, shards };
@@ -101,6 +104,7 @@ impl Cluster {
             let node = node.expect("it starts");
             let place = &mut self.places[nth];
             place.id = Some(node.id());
+            place.ipc = Some(node.ipc().clone());
             let stop = CancellationToken::new();
             let ended = tokio::spawn(node.run(stop.clone()));
             place.running = Some(Running { stop, ended });

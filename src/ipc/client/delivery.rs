@@ -1,0 +1,352 @@
+//! One message on its way to all its receivers, until each has answered, can't, or is out of time.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::Receivers;
+use crate::ipc::{
+    error::IpcError,
+    handlers::Call,
+    local::{Errand, Local},
+    message::{MessageId, MessageKind, Receiver, Sender},
+    route::{Place, Tenure, place},
+    wire::{self, Letter, RECEIVERS_MAX, Reply},
+};
+use crate::model::{NodeId, UnixMillis};
+use crate::state::State;
+use crate::transport::{Protocol, Refused, StreamError, Transport};
+
+/// Between two attempts for a receiver that was not where it was looked for, unless the state changes first.
+const RETRY_EVERY: Duration = Duration::from_millis(25);
+
+/// How long a way to a node may take to open before the receiver is looked for again: it may have moved.
+const OPEN_WITHIN: Duration = Duration::from_secs(2);
+
+/// So long may this node belong to no quorum before a receiver that is not where it should be counts as lost: an election
+/// takes a second or two.
+const ALONE_FOR: Duration = Duration::from_secs(5);
+
+/// Outcomes that wait to be looked at; more wait in their streams.
+const OUTCOMES_MAX: usize = 256;
+
+/// A message without its receivers.
+#[derive(Clone)]
+pub(super) struct Letterhead {
+    pub(super) id: MessageId,
+    pub(super) kind: MessageKind,
+    pub(super) event: Arc<str>,
+    pub(super) sender: Sender,
+    pub(super) sent_at: UnixMillis,
+    pub(super) deadline: Instant,
+    pub(super) data: Bytes,
+}
+
+/// What became of one attempt for one receiver.
+enum Attempt {
+    Answered(Result<Bytes, wire::Failure>),
+    /// It has not left this node.
+    Unsent,
+    /// It may have arrived.
+    InDoubt,
+}
+
+type Outcome = (Receiver, Tenure, Attempt);
+
+pub(super) struct Delivery {
+    head: Letterhead,
+    local: Arc<Local>,
+    states: watch::Receiver<Arc<State>>,
+    transport: Option<Transport>,
+    idempotent: bool,
+    /// For whom it is to be sent.
+    waiting: Receivers,
+    /// For whom it is on its way.
+    under_way: Receivers,
+    /// Who may have met the message already.
+    doubts: BTreeMap<Receiver, Tenure>,
+    done: BTreeMap<Receiver, Result<Bytes, IpcError>>,
+    calls: JoinSet<()>,
+    /// The node stops.
+    closed: CancellationToken,
+    alone_since: Option<Instant>,
+}
+
+impl Delivery {
+    pub(super) fn new(
+        head: Letterhead,
+        local: Arc<Local>,
+        states: watch::Receiver<Arc<State>>,
+        transport: Option<Transport>,
+        closed: CancellationToken,
+    ) -> Self {
+        Self {
+            idempotent: local.handlers.is_idempotent(&head.event),
+            head,
+            local,
+            states,
+            transport,
+            waiting: Receivers::new(),
+            under_way: Receivers::new(),
+            doubts: BTreeMap::new(),
+            done: BTreeMap::new(),
+            calls: JoinSet::new(),
+            closed,
+            alone_since: None,
+        }
+    }
+
+    /// Delivers to all of them. Dropped, it takes back what is under way.
+    pub(super) async fn run(
+        mut self,
+        receivers: Receivers,
+    ) -> BTreeMap<Receiver, Result<Bytes, IpcError>> {
+        self.waiting = receivers;
+        let (told, mut outcomes) = mpsc::channel(OUTCOMES_MAX);
+        let mut states = self.states.clone();
+        let mut look = Instant::now();
+        loop {
+            if Instant::now() >= look {
+                // At most so often, whatever comes back meanwhile.
+                look = Instant::now() + RETRY_EVERY;
+                self.send_what_waits(&told);
+            }
+            if self.waiting.is_empty() && self.under_way.is_empty() {
+                return self.done;
+            }
+            let retry = !self.waiting.is_empty();
+            tokio::select! {
+                Some(outcome) = outcomes.recv() => self.settle(outcome),
+                () = self.closed.cancelled() => {
+                    self.give_up();
+                    return self.done;
+                }
+                () = sleep_until(self.head.deadline) => {
+                    self.give_up();
+                    return self.done;
+                }
+                Ok(()) = states.changed(), if retry => look = Instant::now(),
+                () = sleep_until(look), if retry => {}
+            }
+        }
+    }
+
+    /// Looks for the receivers that wait, and sends them the message: one letter to a node.
+    fn send_what_waits(&mut self, told: &mpsc::Sender<Outcome>) {
+        let state = Arc::clone(&self.states.borrow());
+        let mut letters: BTreeMap<NodeId, Vec<(Receiver, Tenure)>> = BTreeMap::new();
+        for receiver in self.waiting.clone() {
+            match place(&state, receiver) {
+                Err(error) => self.end(receiver, Err(error)),
+                Ok(at) if self.is_lost(receiver, at) => {
+                    self.end(receiver, Err(IpcError::OwnerLost { may_have_run: true }));
+                }
+                Ok(Some(Place { node, tenure })) => {
+                    self.waiting.remove(&receiver);
+                    self.under_way.insert(receiver);
+                    letters.entry(node).or_default().push((receiver, tenure));
+                }
+                Ok(None) => {}
+            }
+        }
+        for (node, receivers) in letters {
+            self.send(node, receivers, told.clone());
+        }
+        self.look_for_a_quorum();
+    }
+
+    /// Whether the message may have met an owner that is one no more.
+    fn is_lost(&self, receiver: Receiver, at: Option<Place>) -> bool {
+        let doubt = self.doubts.get(&receiver);
+        !self.idempotent && doubt.is_some_and(|doubt| at.map(|at| at.tenure) != Some(*doubt))
+    }
+
+    /// Without a quorum nobody becomes an owner.
+    fn look_for_a_quorum(&mut self) {
+        if self.waiting.is_empty() || self.local.residents.has_quorum() {
+            self.alone_since = None;
+            return;
+        }
+        let since = *self.alone_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < ALONE_FOR {
+            return;
+        }
+        for receiver in std::mem::take(&mut self.waiting) {
+            let error = match self.doubts.contains_key(&receiver) {
+                true => IpcError::OwnerLost { may_have_run: true },
+                false => IpcError::NoQuorum,
+            };
+            self.end(receiver, Err(error));
+        }
+    }
+
+    fn send(
+        &mut self,
+        node: NodeId,
+        receivers: Vec<(Receiver, Tenure)>,
+        told: mpsc::Sender<Outcome>,
+    ) {
+        let head = self.head.clone();
+        if node == self.local.me {
+            for (receiver, tenure) in receivers {
+                let (local, head, told) = (Arc::clone(&self.local), head.clone(), told.clone());
+                self.calls.spawn(async move {
+                    let answer = run_here(&local, &head, (receiver, tenure)).await;
+                    let _ = told.send((receiver, tenure, Attempt::Answered(answer))).await;
+                });
+            }
+            return;
+        }
+        for part in receivers.chunks(RECEIVERS_MAX) {
+            let mut left: BTreeMap<_, _> = part.iter().copied().collect();
+            let (transport, head, told) = (self.transport.clone(), head.clone(), told.clone());
+            self.calls.spawn(async move {
+                let rest = match &transport {
+                    Some(transport) => carry(transport, node, &head, &mut left, &told).await,
+                    None => Rest::Unsent,
+                };
+                for (receiver, tenure) in left {
+                    let attempt = match rest {
+                        Rest::Unsent => Attempt::Unsent,
+                        Rest::InDoubt => Attempt::InDoubt,
+                    };
+                    let _ = told.send((receiver, tenure, attempt)).await;
+                }
+            });
+        }
+    }
+
+    fn settle(&mut self, (receiver, tenure, attempt): Outcome) {
+        // Ends what has finished, or it would be kept until the last answer.
+        while self.calls.try_join_next().is_some() {}
+        match attempt {
+            Attempt::Answered(Ok(bytes)) => self.end(receiver, Ok(bytes)),
+            Attempt::Answered(Err(failure)) => match failure.into_error(&self.head.event) {
+                Some(error) => self.end(receiver, Err(error)),
+                None => self.again(receiver),
+            },
+            Attempt::Unsent => self.again(receiver),
+            Attempt::InDoubt => {
+                self.doubts.insert(receiver, tenure);
+                self.again(receiver);
+            }
+        }
+    }
+
+    fn again(&mut self, receiver: Receiver) {
+        self.under_way.remove(&receiver);
+        self.waiting.insert(receiver);
+    }
+
+    fn end(&mut self, receiver: Receiver, answer: Result<Bytes, IpcError>) {
+        self.waiting.remove(&receiver);
+        self.under_way.remove(&receiver);
+        self.done.insert(receiver, answer);
+    }
+
+    fn give_up(&mut self) {
+        let under_way = std::mem::take(&mut self.under_way);
+        for receiver in std::mem::take(&mut self.waiting).union(&under_way) {
+            let may_have_run = under_way.contains(receiver) || self.doubts.contains_key(receiver);
+            self.done.insert(*receiver, Err(IpcError::TimedOut { may_have_run }));
+        }
+    }
+}
+
+async fn run_here(
+    local: &Arc<Local>,
+    head: &Letterhead,
+    (receiver, tenure): (Receiver, Tenure),
+) -> Result<Bytes, wire::Failure> {
+    let cancelled = CancellationToken::new();
+    let call = Call {
+        id: head.id,
+        kind: head.kind,
+        event: Arc::clone(&head.event),
+        sender: head.sender,
+        receiver,
+        sent_at: head.sent_at,
+        cancelled: cancelled.clone(),
+    };
+    let _gone = cancelled.drop_guard();
+    let Some(data) = local.hold(head.data.clone()) else {
+        return Err(wire::Failure::Overloaded);
+    };
+    let answer = local.run(Errand { call, tenure, data, deadline: head.deadline }).await;
+    local.confirm((receiver, head.id));
+    answer
+}
+
+/// What became of the receivers that have not answered.
+#[derive(Clone, Copy)]
+enum Rest {
+    Unsent,
+    InDoubt,
+}
+
+/// Brings the message to `node`, and tells of each reply as it comes.
+async fn carry(
+    transport: &Transport,
+    node: NodeId,
+    head: &Letterhead,
+    left: &mut BTreeMap<Receiver, Tenure>,
+    told: &mpsc::Sender<Outcome>,
+) -> Rest {
+    let until = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+    let within = until(head.deadline);
+    // The first byte says no more than what the stream is for: where it does not open, nothing was sent.
+    let opened = transport.open(node, Protocol::Ipc, within.min(OPEN_WITHIN)).await;
+    let Ok(mut stream) = opened else { return Rest::Unsent };
+    let letter = Letter {
+        id: head.id,
+        kind: head.kind,
+        event: head.event.as_ref().to_owned(),
+        sender: head.sender.shard,
+        sent_at: head.sent_at,
+        left_ms: u32::try_from(within.as_millis()).unwrap_or(u32::MAX),
+        receivers: left.iter().map(|(receiver, tenure)| (*receiver, *tenure)).collect(),
+        data: head.data.to_vec(),
+    };
+    if let Err(error) = stream.send(&wire::encode(&letter), within).await {
+        return rest_of(&error);
+    }
+    while !left.is_empty() {
+        match stream.receive(until(head.deadline)).await {
+            Ok(Some(frame)) => {
+                let Ok(Reply { receiver, answer }) = wire::decode(&frame) else {
+                    return Rest::InDoubt;
+                };
+                let Some(tenure) = left.remove(&receiver) else { return Rest::InDoubt };
+                if left.is_empty() {
+                    // All is here, and need not be remembered. Before it is told: then nobody waits for this any more.
+                    stream.finish();
+                }
+                let attempt = Attempt::Answered(answer.map(Bytes::from));
+                let _ = told.send((receiver, tenure, attempt)).await;
+            }
+            Ok(None) => return Rest::InDoubt,
+            Err(error) => return rest_of(&error),
+        }
+    }
+    Rest::InDoubt
+}
+
+/// A stream that was turned away at the door has met no handler.
+fn rest_of(error: &StreamError) -> Rest {
+    match error {
+        StreamError::Refused(Refused::Busy | Refused::NotServed | Refused::NotAllowed) => {
+            Rest::Unsent
+        }
+        StreamError::Refused(_)
+        | StreamError::Ended(_)
+        | StreamError::TooLarge { .. }
+        | StreamError::Truncated
+        | StreamError::Late => Rest::InDoubt,
+    }
+}
