@@ -571,7 +571,8 @@ async fn a_node_that_stops_takes_no_more_messages_and_lets_go_of_its_transport()
 
     let answer = world.ipc(1).request_with::<String>(options, shard(2), "greet", &"hello").await;
 
-    assert_eq!(answer, Err(IpcError::TimedOut { may_have_run: false }));
+    // The last attempt may be on its way.
+    assert!(matches!(answer, Err(IpcError::TimedOut { .. })), "{answer:?}");
     assert_eq!(ran.load(Ordering::SeqCst), 0);
     let own = world.ipc(2).request_with::<String>(options, shard(0), "greet", &"hello").await;
     assert!(own.is_err());

@@ -26,6 +26,10 @@ use crate::transport::{Protocol, Refused, StreamError, Transport};
 /// Between two attempts for a receiver that was not where it was looked for, unless the state changes first.
 const RETRY_EVERY: Duration = Duration::from_millis(25);
 
+/// After a change of the state as well, an attempt comes no sooner than this after the one before: a busy log changes it
+/// thousands of times a second.
+const CHANGED_AFTER: Duration = Duration::from_millis(5);
+
 /// How long a way to a node may take to open before the receiver is looked for again: it may have moved.
 const OPEN_WITHIN: Duration = Duration::from_secs(2);
 
@@ -110,11 +114,11 @@ impl Delivery {
         self.waiting = receivers;
         let (told, mut outcomes) = mpsc::channel(OUTCOMES_MAX);
         let mut states = self.states.clone();
-        let mut look = Instant::now();
+        let (mut looked, mut look) = (Instant::now(), Instant::now());
         loop {
-            if Instant::now() >= look {
-                // At most so often, whatever comes back meanwhile.
-                look = Instant::now() + RETRY_EVERY;
+            let now = Instant::now();
+            if now >= look {
+                (looked, look) = (now, now + RETRY_EVERY);
                 self.send_what_waits(&told);
             }
             if self.waiting.is_empty() && self.under_way.is_empty() {
@@ -131,7 +135,7 @@ impl Delivery {
                     self.give_up();
                     return self.done;
                 }
-                Ok(()) = states.changed(), if retry => look = Instant::now(),
+                Ok(()) = states.changed(), if retry => look = look.min(looked + CHANGED_AFTER),
                 () = sleep_until(look), if retry => {}
             }
         }
