@@ -53,7 +53,7 @@ use crate::model::{
     BootEpoch, Epoch, NodeId, Sequence, SessionNumber, ShardId, ShardTotal, UnixMillis,
 };
 use crate::raft::Handle;
-use crate::state::{Command, Roster, Shard, ShardReport, State};
+use crate::state::{Command, Shard, ShardReport, State};
 use crate::transport::Transport;
 
 use decide::{Action, Doing, decide};
@@ -254,10 +254,8 @@ impl Agent {
             ipc: self.options.ipc.of_shard(shard),
         });
         let resumes = held.session().is_some();
-        let roster = state.rosters().get(&shard);
-        let counted = roster.map(Roster::counted);
-        let counted = counted.filter(|it| resumes && it.session == checkpoint.session);
-        let tally = Tally::inherit(roster, counted.unwrap_or_default().sequence);
+        let resumed = resumes.then_some(checkpoint.session);
+        let tally = Tally::inherit(state.rosters().get(&shard), resumed);
         let draft: Arc<Mutex<Draft>> = Arc::default();
         let progress = Progress {
             session: checkpoint.session,

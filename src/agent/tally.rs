@@ -7,7 +7,7 @@ use twilight_model::gateway::event::EventType;
 
 use crate::bot::guild_of;
 use crate::gateway::EventName;
-use crate::model::{GuildId, Sequence};
+use crate::model::{GuildId, Sequence, SessionNumber};
 use crate::state::{GuildSize, Roster};
 
 /// A shard's guilds and their members.
@@ -45,8 +45,11 @@ pub(crate) enum Counted {
 }
 
 impl Tally {
-    /// Goes on from what was counted before, up to `counted` in the session that is resumed.
-    pub(crate) fn inherit(roster: Option<&Roster>, counted: Sequence) -> Self {
+    /// Goes on from what was counted before. Of the session that is `resumed` some may be replayed that is counted
+    /// already; any other session brings its guilds anew.
+    pub(crate) fn inherit(roster: Option<&Roster>, resumed: Option<SessionNumber>) -> Self {
+        let counted = roster.map(Roster::counted).filter(|it| Some(it.session) == resumed);
+        let counted = counted.unwrap_or_default().sequence;
         let sizes = roster.map(Roster::guilds).unwrap_or_default();
         let guilds: BTreeMap<_, _> = sizes.iter().map(|size| (size.guild, size.members)).collect();
         Self { members: sum(guilds.values()), guilds, counted }
@@ -196,6 +199,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::model::{
+        ApplicationId, BootEpoch, Checkpoint, ClusterId, Epoch, LogIndex, NodeId, Session,
+        SessionId, ShardId, ShardTotal,
+    };
+    use crate::state::{Command, Facts, Move, Outcome, RosterReport, State};
 
     fn tell(tally: &mut Tally, name: &str, data: &Value) -> Option<Counted> {
         assert!(Tally::counts(&EventName::new(name)));
@@ -275,6 +283,50 @@ mod tests {
         assert_eq!(tell(&mut tally, "GUILD_DELETE", &json!({"id": "2"})), None);
         let gone = tell(&mut tally, "GUILD_DELETE", &json!({"id": "1"}));
         assert_eq!(gone, Some(Counted::Gone(GuildId(1))));
+    }
+
+    /// A state in which guild 1 has 50 members, as of sequence 7 of session 2.
+    fn counted() -> State {
+        let (shard, node, boot) = (ShardId(0), NodeId(1), BootEpoch(1));
+        let facts = Facts { application: ApplicationId(1), total: ShardTotal::ONE, intents: 0 };
+        let epoch = Epoch { generation: 1, index: LogIndex(4) };
+        let (number, id) = (SessionNumber(2), SessionId("s".into()));
+        let session = Session { number, id, resume_url: String::new() };
+        let at = Checkpoint { session: number, sequence: Sequence(7) };
+        let here = vec![size(GuildId(1), Some(50))];
+        let report =
+            RosterReport { shard, epoch, counted: at, whole: true, here, gone: Vec::new() };
+        let mut state = State::default();
+        let commands = [
+            Command::Form { cluster: ClusterId(uuid::Uuid::from_u128(1)) },
+            Command::StartNode { node, name: String::new(), boot },
+            Command::FixFacts(facts),
+            Command::Assign(vec![Move { shard, from: None, to: node }]),
+            Command::StartSession { shard, epoch, session },
+            Command::CountGuilds(vec![report]),
+        ];
+        for (index, command) in (1..).zip(commands) {
+            assert_eq!(state.apply(LogIndex(index), command), Outcome::Applied);
+        }
+        state
+    }
+
+    #[test]
+    fn an_heir_does_not_count_again_what_is_replayed_to_it() {
+        let state = counted();
+        let roster = state.rosters().get(&ShardId(0));
+        let join = json!({"d": {"guild_id": "1"}}).to_string();
+
+        let mut tally = Tally::inherit(roster, Some(SessionNumber(2)));
+        assert_eq!(tally.totals(), Totals { guilds: 1, members: 50 });
+        assert_eq!(tally.observe("GUILD_MEMBER_ADD", &join, Sequence(7)), None);
+        assert!(tally.observe("GUILD_MEMBER_ADD", &join, Sequence(8)).is_some());
+        assert_eq!(tally.totals().members, 51);
+
+        for another in [None, Some(SessionNumber(3))] {
+            let mut tally = Tally::inherit(roster, another);
+            assert!(tally.observe("GUILD_MEMBER_ADD", &join, Sequence(1)).is_some());
+        }
     }
 
     #[test]
