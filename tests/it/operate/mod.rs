@@ -4,6 +4,7 @@ mod ipc;
 mod leave;
 mod recover;
 mod remove;
+mod rotate;
 mod stop;
 mod support;
 mod transfer;
