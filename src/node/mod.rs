@@ -418,7 +418,7 @@ impl Parts {
                 me: member.me,
                 board: board.clone(),
                 right: member.right.clone(),
-                raft: member.raft.clone(),
+                states: member.raft.states(),
             }),
             states: member.raft.states(),
             transport: Some(member.transport.clone()),

@@ -33,12 +33,13 @@ async fn a_member_renews_the_leaf_of_one_that_has_no_key() {
 
     until("the first leaf is over", || UnixMillis::now() > first.1).await;
     load.end().await;
+    // The next leaf must not come between the two looks.
+    stop.cancel();
+    task.await.expect("it ends");
 
     let kept = Kept::load(directory.path()).expect("readable").expect("it is kept");
     assert_eq!(kept.credentials().expect("a leaf").validity(), credentials.validity());
     assert!(credentials.validity().1 > first.1);
-    stop.cancel();
-    task.await.expect("it ends");
     two.stop().await;
     one.stop().await;
 }
