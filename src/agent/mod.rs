@@ -129,7 +129,6 @@ pub struct Agent {
     early: Arc<Notify>,
     /// A shard that runs far ahead of its checkpoint asks for a report.
     asked: Arc<Notify>,
-    board: Board,
 }
 
 impl Agent {
@@ -139,7 +138,6 @@ impl Agent {
         Self {
             releases: Releases::new(raft.clone()),
             rosters: Rosters::new(raft.clone()),
-            board: options.board.clone(),
             raft,
             options,
             running: BTreeMap::new(),
@@ -277,7 +275,7 @@ impl Agent {
             tally,
             draft: Arc::clone(&draft),
         };
-        self.board.put(
+        self.options.board.put(
             shard,
             epoch,
             Arc::clone(&progress),
@@ -336,7 +334,7 @@ impl Agent {
         // A panic in apolo's own loops ends the process: half an owner is worse than none.
         let (shard, end) = ended.expect("a shard's task does not panic");
         let Some(mut held) = self.running.remove(&shard) else { return };
-        self.board.remove(shard);
+        self.options.board.remove(shard);
         match end {
             End::Halted(fatal) => self.tell_dead(held.shared, fatal.advice()),
             End::Stopped => {

@@ -153,7 +153,7 @@ impl Local {
 
     /// The sender has the answer.
     pub(super) fn confirm(&self, key: Key) {
-        self.once().confirm(key);
+        self.once().forget(key);
     }
 
     /// Takes no message from here on, and waits until no handler runs.

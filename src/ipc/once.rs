@@ -110,11 +110,6 @@ impl<T: Clone> Once<T> {
         }
     }
 
-    /// Its sender has the answer, and won't ask again.
-    pub(super) fn confirm(&mut self, key: Key) {
-        self.forget(key);
-    }
-
     fn end_one(&mut self, receiver: Receiver) {
         self.running -= 1;
         if let Some(running) = self.running_for.get_mut(&receiver) {
@@ -125,8 +120,8 @@ impl<T: Clone> Once<T> {
         }
     }
 
-    /// Forgets one that has run.
-    fn forget(&mut self, key: Key) {
+    /// Forgets one that has run: its sender has the answer, and won't ask again.
+    pub(super) fn forget(&mut self, key: Key) {
         let bytes = self.entries.get(&key).and_then(|entry| entry.done);
         if let Some(bytes) = bytes {
             self.entries.remove(&key);
@@ -166,7 +161,7 @@ mod tests {
         assert_eq!(once.begin(key(1), 'b'), Begun::Again('a'));
         once.finish(key(1), 10);
         assert_eq!(once.begin(key(1), 'c'), Begun::Again('a'));
-        once.confirm(key(1));
+        once.forget(key(1));
 
         assert_eq!((once.len(), once.unconfirmed, once.bytes), (0, 0, 0));
     }
@@ -215,7 +210,7 @@ mod tests {
             assert_eq!(once.begin(key(n), n), Begun::First);
             once.finish(key(n), 1);
             if n % 1_000 != 0 {
-                once.confirm(key(n));
+                once.forget(key(n));
             }
         }
 

@@ -566,7 +566,15 @@ async fn what_cannot_be_delivered_is_tried_again_now_and_then_and_not_in_a_loop(
 async fn a_node_that_stops_takes_no_more_messages_and_lets_go_of_its_transport() {
     let world = World::of(2);
     let ran = world.greeters();
-    world.ipc(2).close().await;
+    let (hangs, _never) = held(world.ipc(2), false);
+    let ipc = world.ipc(1).clone();
+    let asked = tokio::spawn(async move { ipc.request::<u64>(shard(2), "wait", &()).await });
+    until("a handler hangs", || hangs.load(Ordering::SeqCst) == 1).await;
+
+    let closed = timeout(Duration::from_millis(250), world.ipc(2).close()).await;
+
+    assert!(closed.is_err() && !world.ipc(2).holds_transport());
+    asked.abort();
     let options = RequestOptions { timeout: Duration::from_secs(1) };
 
     let answer = world.ipc(1).request_with::<String>(options, shard(2), "greet", &"hello").await;

@@ -106,6 +106,11 @@ impl Delivery {
         }
     }
 
+    /// By when all is over.
+    pub(super) const fn deadline(&self) -> Instant {
+        self.head.deadline
+    }
+
     /// Delivers to all of them. Dropped, it takes back what is under way.
     pub(super) async fn run(
         mut self,

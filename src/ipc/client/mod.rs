@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::{Semaphore, watch},
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -210,7 +210,7 @@ impl Ipc {
         let delivery = self.delivery(MessageKind::Request, options, event, data)?;
         let _place = self.place()?;
         let late = IpcError::TimedOut { may_have_run: false };
-        let in_line = timeout(options.timeout, self.line(receiver).acquire_owned()).await;
+        let in_line = timeout_at(delivery.deadline(), self.line(receiver).acquire_owned()).await;
         let _in_line = in_line.map_err(|_| late)?;
         let mut answers = delivery.run([receiver].into()).await;
         let answer =
@@ -296,8 +296,15 @@ impl Ipc {
     /// Gives up what is under way, takes no more messages, and waits until no handler runs for anybody's.
     pub async fn close(&self) {
         self.shared.closed.cancel();
-        self.shared.local.close().await;
+        // First: a handler that does not end must not keep the port.
         *self.transport() = None;
+        self.shared.local.close().await;
+    }
+
+    /// Whether it would keep the port.
+    #[cfg(test)]
+    pub(super) fn holds_transport(&self) -> bool {
+        self.transport().is_some()
     }
 
     /// Messages that the receiving side remembers.
