@@ -14,13 +14,14 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, sleep, sleep_until, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     handlers::{Call, Handlers},
     message::Receiver,
     once::{Begun, Key, Once},
     route::Tenure,
-    wire::Failure,
+    wire::{Address, Failure},
 };
 use crate::model::{BootEpoch, Epoch, NodeId, ShardId};
 
@@ -42,7 +43,13 @@ pub trait Residents: Send + Sync + 'static {
 }
 
 pub(super) type Answer = Result<Bytes, Failure>;
-type Answered = watch::Receiver<Option<Answer>>;
+
+/// A message that has come: where its answer will be, and by what its handler is told that nobody waits for it.
+#[derive(Clone)]
+struct Met {
+    answered: watch::Receiver<Option<Answer>>,
+    cancelled: CancellationToken,
+}
 
 /// The receiving side of a node.
 pub(super) struct Local {
@@ -50,7 +57,7 @@ pub(super) struct Local {
     boot: BootEpoch,
     pub(super) handlers: Handlers,
     pub(super) residents: Arc<dyn Residents>,
-    once: Mutex<Once<Answered>>,
+    once: Mutex<Once<Met>>,
     lines: Mutex<BTreeMap<Receiver, Arc<Semaphore>>>,
     bytes: Arc<Semaphore>,
     closed: AtomicBool,
@@ -63,12 +70,27 @@ pub(super) struct Held {
     _room: Arc<OwnedSemaphorePermit>,
 }
 
-/// A message for one receiver, in the tenure in which its sender looks for it.
+/// A message for one receiver.
 pub(super) struct Errand {
     pub(super) call: Call,
-    pub(super) tenure: Tenure,
+    pub(super) address: Address,
     pub(super) data: Held,
     pub(super) deadline: Instant,
+}
+
+/// Dropped when whoever sent a message again has its answer or has gone; the handler that runs since the first time then
+/// learns whether anybody still waits.
+struct GivesUp {
+    asker: CancellationToken,
+    handler: CancellationToken,
+}
+
+impl Drop for GivesUp {
+    fn drop(&mut self) {
+        if self.asker.is_cancelled() {
+            self.handler.cancel();
+        }
+    }
 }
 
 impl Local {
@@ -98,24 +120,32 @@ impl Local {
 
     /// Runs the message's handler, unless it runs or has run, and waits for its answer.
     pub(super) async fn run(self: &Arc<Self>, errand: Errand) -> Answer {
-        let Errand { call, tenure, deadline, .. } = &errand;
+        let Errand { call, address, deadline, .. } = &errand;
         if !self.handlers.has(&call.event) {
             return Err(Failure::NoHandler);
         }
         let (key, deadline) = ((call.receiver, call.id), *deadline);
         let (told, answered) = watch::channel(None);
+        let met = Met { answered: answered.clone(), cancelled: call.cancelled.clone() };
         // Before the look at where the receiver is: what has run here is answered here, wherever that is now.
-        let begun = self.once().begin(key, answered.clone());
-        let mut answered = match begun {
-            Begun::Again(answered) => answered,
+        let (begun, knows) = self.begin(key, met, deadline);
+        let (mut answered, _gives_up) = match begun {
+            Begun::Again(met) => {
+                let gives_up = GivesUp { asker: call.cancelled.clone(), handler: met.cancelled };
+                (met.answered, Some(gives_up))
+            }
             Begun::Full => return Err(Failure::Overloaded),
-            Begun::First if !self.is_here(call.receiver, *tenure) => {
+            Begun::First if address.met.is_some_and(|boot| boot != self.boot || !knows) => {
+                self.once().withdraw(key);
+                return Err(Failure::Forgotten);
+            }
+            Begun::First if !self.is_here(address) => {
                 self.once().withdraw(key);
                 return Err(Failure::Moved);
             }
             Begun::First => {
                 tokio::spawn(Arc::clone(self).carry_out(errand, told));
-                answered
+                (answered, None)
             }
         };
         match timeout_at(deadline, answered.wait_for(Option::is_some)).await {
@@ -127,12 +157,12 @@ impl Local {
     }
 
     async fn carry_out(self: Arc<Self>, errand: Errand, told: watch::Sender<Option<Answer>>) {
-        let Errand { call, tenure, data, deadline } = errand;
+        let Errand { call, address, data, deadline } = errand;
         let key = (call.receiver, call.id);
         let line = self.line(call.receiver);
         let place = timeout_at(deadline, line.acquire_owned()).await;
         // In line the receiver may have moved on, and whoever asked may have given up.
-        if place.is_err() || call.cancelled.is_cancelled() || !self.is_here(call.receiver, tenure) {
+        if place.is_err() || call.cancelled.is_cancelled() || !self.is_here(&address) {
             self.once().withdraw(key);
             return;
         }
@@ -164,18 +194,38 @@ impl Local {
         }
     }
 
+    /// Waits until nobody is left who may ask again for an answer.
+    pub(super) async fn answered(&self) {
+        while self.unconfirmed() > 0 {
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn unconfirmed(&self) -> usize {
+        let mut once = self.once();
+        once.expire(Instant::now());
+        once.unconfirmed()
+    }
+
     /// Messages that are remembered.
     #[cfg(test)]
     pub(super) fn remembered(&self) -> usize {
         self.once().len()
     }
 
-    fn is_here(&self, receiver: Receiver, tenure: Tenure) -> bool {
-        let here = match receiver {
+    /// What the message is to the window, and whether the window would know of an earlier arrival.
+    fn begin(&self, key: Key, met: Met, deadline: Instant) -> (Begun<Met>, bool) {
+        let mut once = self.once();
+        once.expire(Instant::now());
+        (once.begin(key, met, deadline), once.would_know(deadline))
+    }
+
+    fn is_here(&self, address: &Address) -> bool {
+        let here = match address.receiver {
             Receiver::Shard(shard) => self.residents.runs(shard).map(Tenure::Shard),
             Receiver::Node(node) => (node == self.me).then_some(Tenure::Node(self.boot)),
         };
-        here == Some(tenure) && !self.closed.load(Ordering::Acquire)
+        here == Some(address.tenure) && !self.closed.load(Ordering::Acquire)
     }
 
     fn line(&self, receiver: Receiver) -> Arc<Semaphore> {
@@ -184,7 +234,7 @@ impl Local {
         Arc::clone(line.or_insert_with(|| Arc::new(Semaphore::new(HANDLERS_MAX))))
     }
 
-    fn once(&self) -> MutexGuard<'_, Once<Answered>> {
+    fn once(&self) -> MutexGuard<'_, Once<Met>> {
         self.once.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

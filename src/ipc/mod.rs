@@ -2,7 +2,8 @@
 //!
 //! Promises: a message takes one QUIC stream between the two nodes that it concerns, or none within a node; no leader
 //! and no log is on its way; a handler runs once for each message and receiver while the receiver's owner lives, however
-//! often the message is sent again; whoever asks gets an answer or a typed error by its deadline.
+//! often the message is sent again, and also when it has handed the receiver on meanwhile, since whoever may have met a
+//! message is asked before the next owner is; whoever asks gets an answer or a typed error by its deadline.
 //! Does not: remember a message over a crash of its receiver's owner, or keep two messages in order.
 //!
 //! ```text

@@ -1,6 +1,11 @@
 //! Which messages have run already. Pure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use tokio::time::Instant;
 
 use super::message::{MessageId, Receiver};
 
@@ -21,22 +26,29 @@ pub(super) const UNCONFIRMED_MAX: usize = 4_096;
 /// The most bytes of such answers.
 pub(super) const UNCONFIRMED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// A sender counts its deadline from when it began, and a receiver from when the message came, which is later by what
+/// the way takes: so far apart may two arrivals of one message put it.
+const DEADLINE_SLACK: Duration = Duration::from_secs(5);
+
 /// The window of messages that must not run again, each with a `T` that yields its answer.
 #[derive(Debug)]
 pub(super) struct Once<T> {
     entries: BTreeMap<Key, Entry<T>>,
-    /// Those that have run, the oldest first; some are confirmed and gone.
-    done: VecDeque<Key>,
+    /// Those that have run, by when their senders stop asking.
+    done: BTreeSet<(Instant, Key)>,
     running: usize,
     running_for: BTreeMap<Receiver, usize>,
-    /// How many have run and are not confirmed, and the bytes of their answers.
-    unconfirmed: usize,
+    /// The bytes of the answers of those that have run.
     bytes: usize,
+    /// Of messages with a deadline up to here, some that have run were forgotten for want of room.
+    gaps_until: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
     answer: T,
+    /// Later than its sender's.
+    deadline: Instant,
     /// The bytes of its answer, once it has run.
     done: Option<usize>,
 }
@@ -56,18 +68,19 @@ impl<T> Default for Once<T> {
     fn default() -> Self {
         Self {
             entries: BTreeMap::new(),
-            done: VecDeque::new(),
+            done: BTreeSet::new(),
             running: 0,
             running_for: BTreeMap::new(),
-            unconfirmed: 0,
             bytes: 0,
+            gaps_until: None,
         }
     }
 }
 
 impl<T: Clone> Once<T> {
-    /// A message has come. `answer` is where its answer will be, if it is the first of its id.
-    pub(super) fn begin(&mut self, key: Key, answer: T) -> Begun<T> {
+    /// A message has come, whose sender wants its answer by `deadline`. `answer` is where that will be, if it is the first
+    /// of its id.
+    pub(super) fn begin(&mut self, key: Key, answer: T, deadline: Instant) -> Begun<T> {
         if let Some(entry) = self.entries.get(&key) {
             return Begun::Again(entry.answer.clone());
         }
@@ -78,7 +91,7 @@ impl<T: Clone> Once<T> {
         }
         self.running += 1;
         self.running_for.insert(receiver, running_for + 1);
-        self.entries.insert(key, Entry { answer, done: None });
+        self.entries.insert(key, Entry { answer, deadline, done: None });
         Begun::First
     }
 
@@ -87,18 +100,13 @@ impl<T: Clone> Once<T> {
         let running = self.entries.get_mut(&key).filter(|entry| entry.done.is_none());
         let Some(entry) = running else { return };
         entry.done = Some(bytes);
-        self.end_one(key.0);
-        self.unconfirmed += 1;
+        self.done.insert((entry.deadline, key));
         self.bytes += bytes;
-        self.done.push_back(key);
-        while self.unconfirmed > UNCONFIRMED_MAX || self.bytes > UNCONFIRMED_BYTES_MAX {
-            let Some(oldest) = self.done.pop_front() else { return };
-            self.forget(oldest);
-        }
-        // Those that are confirmed leave gaps.
-        if self.done.len() > 2 * UNCONFIRMED_MAX {
-            let entries = &self.entries;
-            self.done.retain(|key| entries.get(key).is_some_and(|entry| entry.done.is_some()));
+        self.end_one(key.0);
+        while self.done.len() > UNCONFIRMED_MAX || self.bytes > UNCONFIRMED_BYTES_MAX {
+            let Some((deadline, soonest)) = self.done.first().copied() else { return };
+            self.forget(soonest);
+            self.gaps_until = self.gaps_until.max(Some(deadline));
         }
     }
 
@@ -122,12 +130,26 @@ impl<T: Clone> Once<T> {
 
     /// Forgets one that has run: its sender has the answer, and won't ask again.
     pub(super) fn forget(&mut self, key: Key) {
-        let bytes = self.entries.get(&key).and_then(|entry| entry.done);
-        if let Some(bytes) = bytes {
+        let done = self.entries.get(&key).and_then(|entry| Some((entry.deadline, entry.done?)));
+        if let Some((deadline, bytes)) = done {
             self.entries.remove(&key);
-            self.unconfirmed -= 1;
+            self.done.remove(&(deadline, key));
             self.bytes -= bytes;
         }
+    }
+
+    /// Forgets those that no sender asks for any more.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some((deadline, key)) = self.done.first().copied()
+            && deadline + DEADLINE_SLACK < now
+        {
+            self.forget(key);
+        }
+    }
+
+    /// Whether a message that is not here, and that its sender wants answered by `deadline`, has certainly not run.
+    pub(super) fn would_know(&self, deadline: Instant) -> bool {
+        self.gaps_until.is_none_or(|until| until + DEADLINE_SLACK < deadline)
     }
 
     /// Messages that are remembered.
@@ -139,6 +161,11 @@ impl<T: Clone> Once<T> {
     /// Handlers that run.
     pub(super) const fn running(&self) -> usize {
         self.running
+    }
+
+    /// Answers that may be asked for again.
+    pub(super) fn unconfirmed(&self) -> usize {
+        self.done.len()
     }
 }
 
@@ -153,29 +180,62 @@ mod tests {
         (Receiver::Shard(ShardId(0)), MessageId(Uuid::from_u128(n)))
     }
 
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(30)
+    }
+
     #[test]
     fn a_message_runs_once_until_its_answer_is_confirmed() {
         let mut once = Once::default();
 
-        assert_eq!(once.begin(key(1), 'a'), Begun::First);
-        assert_eq!(once.begin(key(1), 'b'), Begun::Again('a'));
+        assert_eq!(once.begin(key(1), 'a', soon()), Begun::First);
+        assert_eq!(once.begin(key(1), 'b', soon()), Begun::Again('a'));
         once.finish(key(1), 10);
-        assert_eq!(once.begin(key(1), 'c'), Begun::Again('a'));
+        assert_eq!(once.begin(key(1), 'c', soon()), Begun::Again('a'));
         once.forget(key(1));
 
-        assert_eq!((once.len(), once.unconfirmed, once.bytes), (0, 0, 0));
+        assert_eq!((once.len(), once.unconfirmed(), once.bytes), (0, 0, 0));
     }
 
     #[test]
     fn large_answers_are_forgotten_sooner() {
         let mut once = Once::default();
         for n in 0..3 {
-            assert_eq!(once.begin(key(n), n), Begun::First);
+            assert_eq!(once.begin(key(n), n, soon()), Begun::First);
             once.finish(key(n), UNCONFIRMED_BYTES_MAX / 2);
         }
 
-        assert_eq!(once.begin(key(0), 9), Begun::First);
-        assert_eq!(once.begin(key(1), 9), Begun::Again(1));
+        assert_eq!(once.begin(key(0), 9, soon()), Begun::First);
+        assert_eq!(once.begin(key(1), 9, soon()), Begun::Again(1));
+    }
+
+    #[test]
+    fn an_answer_is_kept_until_its_sender_stops_asking() {
+        let mut once = Once::default();
+        let deadline = soon();
+        assert_eq!(once.begin(key(1), 'a', deadline), Begun::First);
+        assert_eq!(once.begin(key(2), 'b', deadline), Begun::First);
+        once.finish(key(1), 10);
+
+        once.expire(deadline + DEADLINE_SLACK);
+        assert_eq!(once.begin(key(1), 'c', deadline), Begun::Again('a'));
+        once.expire(deadline + 2 * DEADLINE_SLACK);
+
+        assert_eq!((once.len(), once.unconfirmed(), once.bytes), (1, 0, 0), "one still runs");
+    }
+
+    #[test]
+    fn it_is_known_of_which_messages_some_were_forgotten_that_their_senders_may_still_ask_for() {
+        let mut once = Once::default();
+        let deadline = soon();
+        assert!(once.would_know(deadline));
+        for n in 0..=UNCONFIRMED_MAX as u128 {
+            assert_eq!(once.begin(key(n), n, deadline), Begun::First);
+            once.finish(key(n), 1);
+        }
+
+        assert!(!once.would_know(deadline));
+        assert!(once.would_know(deadline + 2 * DEADLINE_SLACK));
     }
 
     #[test]
@@ -184,22 +244,26 @@ mod tests {
         let (receiver, id) = key(1);
         let other = (Receiver::Shard(ShardId(1)), id);
 
-        assert_eq!(once.begin((receiver, id), ()), Begun::First);
-        assert_eq!(once.begin(other, ()), Begun::First);
+        assert_eq!(once.begin((receiver, id), (), soon()), Begun::First);
+        assert_eq!(once.begin(other, (), soon()), Begun::First);
     }
 
     #[test]
     fn what_runs_is_never_forgotten_and_no_more_than_the_bound_is_kept() {
         let mut once = Once::default();
-        assert_eq!(once.begin(key(0), 0), Begun::First);
+        assert_eq!(once.begin(key(0), 0, soon()), Begun::First);
         for n in 1..=UNCONFIRMED_MAX as u128 + 10 {
-            assert_eq!(once.begin(key(n), n), Begun::First);
+            assert_eq!(once.begin(key(n), n, soon()), Begun::First);
             once.finish(key(n), 1);
         }
 
-        assert_eq!(once.begin(key(0), 9), Begun::Again(0));
-        assert_eq!(once.begin(key(10), 9), Begun::First, "it is the oldest of those that have run");
-        assert_eq!(once.begin(key(11), 9), Begun::Again(11));
+        assert_eq!(once.begin(key(0), 9, soon()), Begun::Again(0));
+        assert_eq!(
+            once.begin(key(10), 9, soon()),
+            Begun::First,
+            "its sender is the first to stop asking"
+        );
+        assert_eq!(once.begin(key(11), 9, soon()), Begun::Again(11));
         assert!(once.entries.len() <= UNCONFIRMED_MAX + 2);
     }
 
@@ -207,34 +271,34 @@ mod tests {
     fn confirmed_answers_take_no_room_from_those_in_doubt() {
         let mut once = Once::default();
         for n in 0..20 * UNCONFIRMED_MAX as u128 {
-            assert_eq!(once.begin(key(n), n), Begun::First);
+            assert_eq!(once.begin(key(n), n, soon()), Begun::First);
             once.finish(key(n), 1);
             if n % 1_000 != 0 {
                 once.forget(key(n));
             }
         }
 
-        assert_eq!(once.begin(key(0), 9), Begun::Again(0));
-        assert!(once.done.len() <= 2 * UNCONFIRMED_MAX);
+        assert_eq!(once.begin(key(0), 9, soon()), Begun::Again(0));
+        assert!(once.done.len() <= UNCONFIRMED_MAX);
     }
 
     #[test]
     fn more_than_the_bound_do_not_run_at_once_for_one_receiver_nor_for_all() {
         let mut once = Once::default();
         for n in 0..RECEIVER_MAX as u128 {
-            assert_eq!(once.begin(key(n), ()), Begun::First);
+            assert_eq!(once.begin(key(n), (), soon()), Begun::First);
         }
-        assert_eq!(once.begin(key(u128::MAX), ()), Begun::Full);
+        assert_eq!(once.begin(key(u128::MAX), (), soon()), Begun::Full);
         once.withdraw(key(3));
-        assert_eq!(once.begin(key(u128::MAX), ()), Begun::First);
+        assert_eq!(once.begin(key(u128::MAX), (), soon()), Begun::First);
 
         let of = |shard, n| (Receiver::Shard(ShardId(shard)), MessageId(Uuid::from_u128(n)));
         for shard in 1..16 {
             for n in 0..RECEIVER_MAX as u128 {
-                assert_eq!(once.begin(of(shard, n), ()), Begun::First);
+                assert_eq!(once.begin(of(shard, n), (), soon()), Begun::First);
             }
         }
-        assert_eq!(once.begin(of(99, 0), ()), Begun::Full);
+        assert_eq!(once.begin(of(99, 0), (), soon()), Begun::Full);
         assert_eq!(once.running(), RUNNING_MAX);
     }
 }

@@ -32,6 +32,8 @@ pub enum Everyone {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Place {
     pub(super) node: NodeId,
+    /// Which start of it.
+    pub(super) boot: BootEpoch,
     pub(super) tenure: Tenure,
 }
 
@@ -77,14 +79,24 @@ pub(super) fn place(state: &State, receiver: Receiver) -> Result<Option<Place>, 
         Receiver::Shard(_) if state.facts().is_none() => Err(IpcError::Unsharded),
         Receiver::Shard(shard) => {
             let known = state.shards().get(&shard).ok_or(IpcError::UnknownShard(shard))?;
-            Ok(known
-                .assignment()
-                .map(|held| Place { node: held.node, tenure: Tenure::Shard(held.epoch) }))
+            Ok(known.assignment().and_then(|held| {
+                let boot = state.nodes().get(&held.node)?.boot;
+                Some(Place { node: held.node, boot, tenure: Tenure::Shard(held.epoch) })
+            }))
         }
         Receiver::Node(node) => {
             let known = state.nodes().get(&node).ok_or(IpcError::UnknownNode(node))?;
             let present = known.presence == Presence::Present;
-            Ok(present.then_some(Place { node, tenure: Tenure::Node(known.boot) }))
+            let boot = known.boot;
+            Ok(present.then_some(Place { node, boot, tenure: Tenure::Node(boot) }))
         }
     }
+}
+
+/// Whether the start of the node that a receiver was on is still there to be asked, whoever owns the receiver now.
+pub(super) fn remains(state: &State, place: Place) -> bool {
+    state
+        .nodes()
+        .get(&place.node)
+        .is_some_and(|node| node.presence == Presence::Present && node.boot == place.boot)
 }

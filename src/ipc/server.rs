@@ -63,18 +63,19 @@ async fn answer(local: &Arc<Local>, peer: &Peer, letter: Letter, mut stream: Str
     let mut running: FuturesUnordered<_> = letter
         .receivers
         .iter()
-        .map(|(receiver, tenure)| {
+        .map(|address| {
+            let receiver = address.receiver;
             let call = Call {
                 id: letter.id,
                 kind: letter.kind,
                 event: Arc::clone(&event),
                 sender: Sender { node: peer.node, shard: letter.sender },
-                receiver: *receiver,
+                receiver,
                 sent_at: letter.sent_at,
                 cancelled: cancelled.clone(),
             };
-            let errand = Errand { call, tenure: *tenure, data: data.clone(), deadline };
-            async { (*receiver, local.run(errand).await) }
+            let errand = Errand { call, address: *address, data: data.clone(), deadline };
+            async move { (receiver, local.run(errand).await) }
         })
         .collect();
     let mut answered = Vec::new();

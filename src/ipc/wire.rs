@@ -8,7 +8,7 @@ use super::{
     message::{MessageId, MessageKind, Receiver},
     route::Tenure,
 };
-use crate::model::{ShardId, UnixMillis};
+use crate::model::{BootEpoch, ShardId, UnixMillis};
 
 /// What a node sends before it has seen the answer is understood by the other; a change takes a new version.
 const VERSION: u8 = 1;
@@ -30,10 +30,19 @@ pub(super) struct Letter {
     pub(super) sent_at: UnixMillis,
     /// How long an answer is waited for.
     pub(super) left_ms: u32,
-    /// Each with the tenure that the sender sees. In another one it may have run before: only the sender knows.
-    pub(super) receivers: Vec<(Receiver, Tenure)>,
+    pub(super) receivers: Vec<Address>,
     #[serde(with = "bytes")]
     pub(super) data: Vec<u8>,
+}
+
+/// A receiver on the node that a letter goes to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(super) struct Address {
+    pub(super) receiver: Receiver,
+    /// What the sender sees. In another tenure the message may have run before: only the sender knows.
+    pub(super) tenure: Tenure,
+    /// The start of the node that may have met the message already. It tells what became of it, also after the tenure.
+    pub(super) met: Option<BootEpoch>,
 }
 
 /// What became of a letter for one of its receivers.
@@ -46,7 +55,7 @@ pub(super) struct Reply {
 /// Why a handler has no answer to give.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(super) enum Failure {
-    /// The receiver does not run here. The handler has not run.
+    /// The receiver does not run here in that tenure. The handler has not run, and will not.
     Moved,
     /// Nothing is registered for the event.
     NoHandler,
@@ -62,6 +71,8 @@ pub(super) enum Failure {
     Overloaded,
     /// The data is not what the handler takes.
     Undecodable(String),
+    /// The message may have met this node, which does not know any more what became of it.
+    Forgotten,
 }
 
 impl Failure {
@@ -78,6 +89,7 @@ impl Failure {
             Self::Late => IpcError::TimedOut { may_have_run: true },
             Self::Overloaded => IpcError::Overloaded,
             Self::Undecodable(why) => IpcError::Undecodable(why),
+            Self::Forgotten => IpcError::OwnerLost { may_have_run: true },
         })
     }
 }

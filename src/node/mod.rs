@@ -63,7 +63,8 @@ use view::{Front, NodeView};
 /// How long the orderly end of the agent may take, beyond which its tasks are dropped.
 const STOP_WITHIN: Duration = Duration::from_millis(9_500);
 
-/// What is left of the time to stop for handlers of other shards' messages.
+/// What is left of the time to stop for handlers of other shards' messages, and as much for senders that lost their
+/// connection to ask for an answer again.
 const MESSAGES_WITHIN: Duration = Duration::from_millis(250);
 
 /// Between two foldings of the samples that have gathered.
@@ -311,6 +312,7 @@ impl Node {
         if timeout(MESSAGES_WITHIN, self.ipc.close()).await.is_err() {
             warn!("handlers of other shards' messages still run, and end with the process");
         }
+        let _ = timeout(MESSAGES_WITHIN, self.ipc.answered()).await;
         self.stop.rest.cancel();
         let _ = tokio::join!(self.control, self.discord, self.upkeep, self.permits);
         self.member.hand_leadership_over().await;

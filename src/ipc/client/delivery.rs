@@ -16,8 +16,8 @@ use crate::ipc::{
     handlers::Call,
     local::{Errand, Local},
     message::{MessageId, MessageKind, Receiver, Sender},
-    route::{Place, Tenure, place},
-    wire::{self, Letter, RECEIVERS_MAX, Reply},
+    route::{Place, place, remains},
+    wire::{self, Address, Letter, RECEIVERS_MAX, Reply},
 };
 use crate::model::{NodeId, UnixMillis};
 use crate::state::State;
@@ -52,6 +52,21 @@ pub(super) struct Letterhead {
     pub(super) data: Bytes,
 }
 
+impl Letterhead {
+    fn letter(&self, receivers: Vec<Address>) -> Letter {
+        Letter {
+            id: self.id,
+            kind: self.kind,
+            event: self.event.as_ref().to_owned(),
+            sender: self.sender.shard,
+            sent_at: self.sent_at,
+            left_ms: 0,
+            receivers,
+            data: self.data.to_vec(),
+        }
+    }
+}
+
 /// What became of one attempt for one receiver.
 enum Attempt {
     Answered(Result<Bytes, wire::Failure>),
@@ -61,7 +76,7 @@ enum Attempt {
     InDoubt,
 }
 
-type Outcome = (Receiver, Tenure, Attempt);
+type Outcome = (Receiver, Place, Attempt);
 
 pub(super) struct Delivery {
     head: Letterhead,
@@ -73,8 +88,8 @@ pub(super) struct Delivery {
     waiting: Receivers,
     /// For whom it is on its way.
     under_way: Receivers,
-    /// Who may have met the message already.
-    doubts: BTreeMap<Receiver, Tenure>,
+    /// Where a receiver was when it may have met the message.
+    doubts: BTreeMap<Receiver, Place>,
     done: BTreeMap<Receiver, Result<Bytes, IpcError>>,
     calls: JoinSet<()>,
     /// The node stops.
@@ -149,17 +164,14 @@ impl Delivery {
     /// Looks for the receivers that wait, and sends them the message: one letter to a node.
     fn send_what_waits(&mut self, told: &mpsc::Sender<Outcome>) {
         let state = Arc::clone(&self.states.borrow());
-        let mut letters: BTreeMap<NodeId, Vec<(Receiver, Tenure)>> = BTreeMap::new();
+        let mut letters: BTreeMap<NodeId, Vec<(Receiver, Place)>> = BTreeMap::new();
         for receiver in self.waiting.clone() {
-            match place(&state, receiver) {
+            match self.next_stop(&state, receiver) {
                 Err(error) => self.end(receiver, Err(error)),
-                Ok(at) if self.is_lost(receiver, at) => {
-                    self.end(receiver, Err(IpcError::OwnerLost { may_have_run: true }));
-                }
-                Ok(Some(Place { node, tenure })) => {
+                Ok(Some(place)) => {
                     self.waiting.remove(&receiver);
                     self.under_way.insert(receiver);
-                    letters.entry(node).or_default().push((receiver, tenure));
+                    letters.entry(place.node).or_default().push((receiver, place));
                 }
                 Ok(None) => {}
             }
@@ -170,10 +182,14 @@ impl Delivery {
         self.look_for_a_quorum();
     }
 
-    /// Whether the message may have met an owner that is one no more.
-    fn is_lost(&self, receiver: Receiver, at: Option<Place>) -> bool {
-        let doubt = self.doubts.get(&receiver);
-        !self.idempotent && doubt.is_some_and(|doubt| at.map(|at| at.tenure) != Some(*doubt))
+    /// Where the message goes next for this receiver: to whoever may have met it, while that can still say what became of
+    /// it, although the receiver has moved on; otherwise to the receiver.
+    fn next_stop(&self, state: &State, receiver: Receiver) -> Result<Option<Place>, IpcError> {
+        match self.doubts.get(&receiver) {
+            Some(place) if remains(state, *place) => Ok(Some(*place)),
+            Some(_) if !self.idempotent => Err(IpcError::OwnerLost { may_have_run: true }),
+            Some(_) | None => place(state, receiver),
+        }
     }
 
     /// Without a quorum nobody becomes an owner.
@@ -198,51 +214,66 @@ impl Delivery {
     fn send(
         &mut self,
         node: NodeId,
-        receivers: Vec<(Receiver, Tenure)>,
+        receivers: Vec<(Receiver, Place)>,
         told: mpsc::Sender<Outcome>,
     ) {
         let head = self.head.clone();
         if node == self.local.me {
-            for (receiver, tenure) in receivers {
+            for (receiver, place) in receivers {
                 let (local, head, told) = (Arc::clone(&self.local), head.clone(), told.clone());
+                let address = self.address(receiver, place);
                 self.calls.spawn(async move {
-                    let answer = run_here(&local, &head, (receiver, tenure)).await;
-                    let _ = told.send((receiver, tenure, Attempt::Answered(answer))).await;
+                    let answer = run_here(&local, &head, address).await;
+                    let _ = told.send((receiver, place, Attempt::Answered(answer))).await;
                 });
             }
             return;
         }
         for part in receivers.chunks(RECEIVERS_MAX) {
             let mut left: BTreeMap<_, _> = part.iter().copied().collect();
-            let (transport, head, told) = (self.transport.clone(), head.clone(), told.clone());
+            let addresses = part.iter().map(|(receiver, place)| self.address(*receiver, *place));
+            let letter = head.letter(addresses.collect());
+            let (transport, deadline) = (self.transport.clone(), head.deadline);
+            let told = told.clone();
             self.calls.spawn(async move {
                 let rest = match &transport {
-                    Some(transport) => carry(transport, node, &head, &mut left, &told).await,
+                    Some(transport) => {
+                        carry(transport, node, (letter, deadline), &mut left, &told).await
+                    }
                     None => Rest::Unsent,
                 };
-                for (receiver, tenure) in left {
+                for (receiver, place) in left {
                     let attempt = match rest {
                         Rest::Unsent => Attempt::Unsent,
                         Rest::InDoubt => Attempt::InDoubt,
                     };
-                    let _ = told.send((receiver, tenure, attempt)).await;
+                    let _ = told.send((receiver, place, attempt)).await;
                 }
             });
         }
     }
 
-    fn settle(&mut self, (receiver, tenure, attempt): Outcome) {
+    fn address(&self, receiver: Receiver, place: Place) -> Address {
+        let doubt = self.doubts.get(&receiver).filter(|doubt| **doubt == place);
+        Address { receiver, tenure: place.tenure, met: doubt.map(|doubt| doubt.boot) }
+    }
+
+    fn settle(&mut self, (receiver, place, attempt): Outcome) {
         // Ends what has finished, or it would be kept until the last answer.
         while self.calls.try_join_next().is_some() {}
         match attempt {
             Attempt::Answered(Ok(bytes)) => self.end(receiver, Ok(bytes)),
             Attempt::Answered(Err(failure)) => match failure.into_error(&self.head.event) {
                 Some(error) => self.end(receiver, Err(error)),
-                None => self.again(receiver),
+                // It has met nobody there, so that it may go to whoever comes next.
+                None => {
+                    self.doubts.remove(&receiver);
+                    self.again(receiver);
+                }
             },
             Attempt::Unsent => self.again(receiver),
             Attempt::InDoubt => {
-                self.doubts.insert(receiver, tenure);
+                self.doubts.insert(receiver, place);
                 self.again(receiver);
             }
         }
@@ -271,7 +302,7 @@ impl Delivery {
 async fn run_here(
     local: &Arc<Local>,
     head: &Letterhead,
-    (receiver, tenure): (Receiver, Tenure),
+    address: Address,
 ) -> Result<Bytes, wire::Failure> {
     let cancelled = CancellationToken::new();
     let call = Call {
@@ -279,7 +310,7 @@ async fn run_here(
         kind: head.kind,
         event: Arc::clone(&head.event),
         sender: head.sender,
-        receiver,
+        receiver: address.receiver,
         sent_at: head.sent_at,
         cancelled: cancelled.clone(),
     };
@@ -287,8 +318,8 @@ async fn run_here(
     let Some(data) = local.hold(head.data.clone()) else {
         return Err(wire::Failure::Overloaded);
     };
-    let answer = local.run(Errand { call, tenure, data, deadline: head.deadline }).await;
-    local.confirm((receiver, head.id));
+    let answer = local.run(Errand { call, address, data, deadline: head.deadline }).await;
+    local.confirm((address.receiver, head.id));
     answer
 }
 
@@ -303,41 +334,31 @@ enum Rest {
 async fn carry(
     transport: &Transport,
     node: NodeId,
-    head: &Letterhead,
-    left: &mut BTreeMap<Receiver, Tenure>,
+    (mut letter, deadline): (Letter, Instant),
+    left: &mut BTreeMap<Receiver, Place>,
     told: &mpsc::Sender<Outcome>,
 ) -> Rest {
-    let until = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
-    let within = until(head.deadline);
+    let time_left = || deadline.saturating_duration_since(Instant::now());
     // The first byte says no more than what the stream is for: where it does not open, nothing was sent.
-    let opened = transport.open(node, Protocol::Ipc, within.min(OPEN_WITHIN)).await;
+    let opened = transport.open(node, Protocol::Ipc, time_left().min(OPEN_WITHIN)).await;
     let Ok(mut stream) = opened else { return Rest::Unsent };
-    let letter = Letter {
-        id: head.id,
-        kind: head.kind,
-        event: head.event.as_ref().to_owned(),
-        sender: head.sender.shard,
-        sent_at: head.sent_at,
-        left_ms: u32::try_from(within.as_millis()).unwrap_or(u32::MAX),
-        receivers: left.iter().map(|(receiver, tenure)| (*receiver, *tenure)).collect(),
-        data: head.data.to_vec(),
-    };
-    if let Err(error) = stream.send(&wire::encode(&letter), within).await {
+    letter.left_ms = u32::try_from(time_left().as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = stream.send(&wire::encode(&letter), time_left()).await {
         return rest_of(&error);
     }
     while !left.is_empty() {
-        match stream.receive(until(head.deadline)).await {
+        match stream.receive(time_left()).await {
             Ok(Some(frame)) => {
                 let Ok(Reply { receiver, answer }) = wire::decode(&frame) else {
                     return Rest::InDoubt;
                 };
-                let Some(tenure) = left.remove(&receiver) else { return Rest::InDoubt };
+                let Some(place) = left.remove(&receiver) else { return Rest::InDoubt };
                 if left.is_empty() {
                     // All is here, and need not be remembered. Before it is told: then nobody waits for this any more.
                     stream.finish();
                 }
                 let attempt = Attempt::Answered(answer.map(Bytes::from));
-                let _ = told.send((receiver, tenure, attempt)).await;
+                let _ = told.send((receiver, place, attempt)).await;
             }
             Ok(None) => return Rest::InDoubt,
             Err(error) => return rest_of(&error),

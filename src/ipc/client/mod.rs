@@ -301,6 +301,11 @@ impl Ipc {
         self.shared.local.close().await;
     }
 
+    /// Waits until nobody is left who may ask again for an answer that has been given here.
+    pub async fn answered(&self) {
+        self.shared.local.answered().await;
+    }
+
     /// Whether it would keep the port.
     #[cfg(test)]
     pub(super) fn holds_transport(&self) -> bool {
