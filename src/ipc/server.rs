@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio::{runtime::Handle, time::Instant};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{debug, warn};
 
 use super::{
@@ -26,12 +26,17 @@ const REPLY_WITHIN: Duration = Duration::from_secs(10);
 /// How long a sender may take to confirm that it has all replies.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Serves other nodes' messages.
+/// Serves other nodes' messages, on the threads of whoever calls this and not on the transport's.
 pub(super) fn serve(transport: &Transport, local: &Arc<Local>) {
-    let local = Arc::clone(local);
+    let (local, here) = (Arc::clone(local), Handle::current());
     transport.register(Protocol::Ipc, move |peer: Peer, _: Protocol, stream: Stream| {
         let local = Arc::clone(&local);
-        async move { receive(&local, peer, stream).await }
+        let received = here.spawn(async move { receive(&local, peer, stream).await });
+        async move {
+            if let Err(error) = AbortOnDropHandle::new(received).await {
+                debug!(%error, "a message was not taken to its end");
+            }
+        }
     });
 }
 

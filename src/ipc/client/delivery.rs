@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{OwnedSemaphorePermit, mpsc, watch},
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Receivers;
+use super::{Receivers, lines::Lines};
 use crate::ipc::{
     error::IpcError,
     handlers::Call,
@@ -23,12 +23,12 @@ use crate::model::{NodeId, UnixMillis};
 use crate::state::State;
 use crate::transport::{Protocol, Refused, StreamError, Transport};
 
-/// Between two attempts for a receiver that was not where it was looked for, unless the state changes first.
-const RETRY_EVERY: Duration = Duration::from_millis(25);
+/// Between the first two attempts for a receiver that was not where it was looked for. It doubles up to [`PATIENCE_MAX`]:
+/// so a move is followed within twice its time, and a thousand messages that wait for one cost little.
+const PATIENCE_MIN: Duration = Duration::from_millis(5);
 
-/// After a change of the state as well, an attempt comes no sooner than this after the one before: a busy log changes it
-/// thousands of times a second.
-const CHANGED_AFTER: Duration = Duration::from_millis(5);
+/// Between two attempts at last.
+const PATIENCE_MAX: Duration = Duration::from_millis(160);
 
 /// How long a way to a node may take to open before the receiver is looked for again: it may have moved.
 const OPEN_WITHIN: Duration = Duration::from_secs(2);
@@ -91,6 +91,10 @@ pub(super) struct Delivery {
     /// Where a receiver was when it may have met the message.
     doubts: BTreeMap<Receiver, Place>,
     done: BTreeMap<Receiver, Result<Bytes, IpcError>>,
+    /// Where each receiver takes one message of this node after the other.
+    lines: Arc<Lines>,
+    /// For whom it has a place there.
+    in_line: BTreeMap<Receiver, OwnedSemaphorePermit>,
     calls: JoinSet<()>,
     /// The node stops.
     closed: CancellationToken,
@@ -103,7 +107,7 @@ impl Delivery {
         local: Arc<Local>,
         states: watch::Receiver<Arc<State>>,
         transport: Option<Transport>,
-        closed: CancellationToken,
+        (lines, closed): (Arc<Lines>, CancellationToken),
     ) -> Self {
         Self {
             idempotent: local.handlers.is_idempotent(&head.event),
@@ -115,15 +119,24 @@ impl Delivery {
             under_way: Receivers::new(),
             doubts: BTreeMap::new(),
             done: BTreeMap::new(),
+            lines,
+            in_line: BTreeMap::new(),
             calls: JoinSet::new(),
             closed,
             alone_since: None,
         }
     }
 
-    /// By when all is over.
-    pub(super) const fn deadline(&self) -> Instant {
-        self.head.deadline
+    /// Waits for the receiver's line to have a place, which a message for one alone is not sent without.
+    ///
+    /// # Errors
+    ///
+    /// [`IpcError::TimedOut`].
+    pub(super) async fn stand_in_line(&mut self, receiver: Receiver) -> Result<(), IpcError> {
+        let place = timeout_at(self.head.deadline, self.lines.of(receiver).acquire_owned()).await;
+        let place = place.map_err(|_| IpcError::TimedOut { may_have_run: false })?;
+        self.in_line.extend(place.ok().map(|place| (receiver, place)));
+        Ok(())
     }
 
     /// Delivers to all of them. Dropped, it takes back what is under way.
@@ -133,12 +146,11 @@ impl Delivery {
     ) -> BTreeMap<Receiver, Result<Bytes, IpcError>> {
         self.waiting = receivers;
         let (told, mut outcomes) = mpsc::channel(OUTCOMES_MAX);
-        let mut states = self.states.clone();
-        let (mut looked, mut look) = (Instant::now(), Instant::now());
+        let (mut look, mut patience) = (Instant::now(), PATIENCE_MIN);
         loop {
             let now = Instant::now();
             if now >= look {
-                (looked, look) = (now, now + RETRY_EVERY);
+                (look, patience) = (now + patience, PATIENCE_MAX.min(2 * patience));
                 self.send_what_waits(&told);
             }
             if self.waiting.is_empty() && self.under_way.is_empty() {
@@ -155,7 +167,6 @@ impl Delivery {
                     self.give_up();
                     return self.done;
                 }
-                Ok(()) = states.changed(), if retry => look = look.min(looked + CHANGED_AFTER),
                 () = sleep_until(look), if retry => {}
             }
         }
@@ -168,18 +179,29 @@ impl Delivery {
         for receiver in self.waiting.clone() {
             match self.next_stop(&state, receiver) {
                 Err(error) => self.end(receiver, Err(error)),
-                Ok(Some(place)) => {
+                Ok(Some(place)) if self.has_place_in_line(receiver) => {
                     self.waiting.remove(&receiver);
                     self.under_way.insert(receiver);
                     letters.entry(place.node).or_default().push((receiver, place));
                 }
-                Ok(None) => {}
+                Ok(_) => {}
             }
         }
         for (node, receivers) in letters {
             self.send(node, receivers, told.clone());
         }
         self.look_for_a_quorum();
+    }
+
+    /// Whether it may be sent: of a message for many, what a slow receiver has no place for does not hold up the rest.
+    fn has_place_in_line(&mut self, receiver: Receiver) -> bool {
+        if self.in_line.contains_key(&receiver) {
+            return true;
+        }
+        let place = self.lines.of(receiver).try_acquire_owned();
+        let has = place.is_ok();
+        self.in_line.extend(place.ok().map(|place| (receiver, place)));
+        has
     }
 
     /// Where the message goes next for this receiver: to whoever may have met it, while that can still say what became of
@@ -263,6 +285,12 @@ impl Delivery {
         while self.calls.try_join_next().is_some() {}
         match attempt {
             Attempt::Answered(Ok(bytes)) => self.end(receiver, Ok(bytes)),
+            // Nobody waits for it: it can try again until its time is over.
+            Attempt::Answered(Err(wire::Failure::Overloaded))
+                if self.head.kind == MessageKind::Broadcast =>
+            {
+                self.again(receiver);
+            }
             Attempt::Answered(Err(failure)) => match failure.into_error(&self.head.event) {
                 Some(error) => self.end(receiver, Err(error)),
                 // It has met nobody there, so that it may go to whoever comes next.
@@ -287,6 +315,7 @@ impl Delivery {
     fn end(&mut self, receiver: Receiver, answer: Result<Bytes, IpcError>) {
         self.waiting.remove(&receiver);
         self.under_way.remove(&receiver);
+        self.in_line.remove(&receiver);
         self.done.insert(receiver, answer);
     }
 

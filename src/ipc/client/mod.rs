@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
-    sync::{Semaphore, watch},
-    time::{Instant, timeout_at},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -32,8 +32,10 @@ use crate::state::State;
 use crate::transport::Transport;
 
 mod delivery;
+mod lines;
 
 use delivery::{Delivery, Letterhead};
+use lines::Lines;
 
 /// How long an answer is waited for, unless the sender says otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,12 +43,11 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest that an answer can be waited for: so long must the receiver remember the message.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 
-/// Messages of this node that are under way at once. More are refused: who sends faster than is answered must notice.
-const UNDER_WAY_MAX: usize = 16_384;
+/// Requests of this node that are under way at once. More are refused: who sends faster than is answered must notice.
+const REQUESTS_MAX: usize = 16_384;
 
-/// Requests of this node that are under way to one receiver at once. More wait in line here: two receivers whose handlers
-/// hang leave room for others on the way to their node.
-const LINE_MAX: usize = 32;
+/// Broadcasts of this node that are under way at once: each is for all, so it takes much more.
+const BROADCASTS_MAX: usize = 1_024;
 
 /// What an [`Ipc`] is made of.
 pub struct Options {
@@ -115,8 +116,9 @@ struct Shared {
     states: watch::Receiver<Arc<State>>,
     /// Until the node stops: whoever keeps an [`Ipc`] does not keep the port.
     transport: Mutex<Option<Transport>>,
-    under_way: Arc<Semaphore>,
-    lines: Mutex<BTreeMap<Receiver, Arc<Semaphore>>>,
+    requests: Arc<Semaphore>,
+    broadcasts: Arc<Semaphore>,
+    lines: Arc<Lines>,
     closed: CancellationToken,
 }
 
@@ -142,8 +144,9 @@ impl Ipc {
             local,
             states,
             transport: Mutex::new(transport),
-            under_way: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
-            lines: Mutex::default(),
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            broadcasts: Arc::new(Semaphore::new(BROADCASTS_MAX)),
+            lines: Arc::default(),
             closed: CancellationToken::new(),
         };
         Self { shared: Arc::new(shared), shard: None }
@@ -207,11 +210,9 @@ impl Ipc {
         data: &impl Serialize,
     ) -> Result<A, IpcError> {
         let receiver = target.receiver(&self.shared.states.borrow())?;
-        let delivery = self.delivery(MessageKind::Request, options, event, data)?;
-        let _place = self.place()?;
-        let late = IpcError::TimedOut { may_have_run: false };
-        let in_line = timeout_at(delivery.deadline(), self.line(receiver).acquire_owned()).await;
-        let _in_line = in_line.map_err(|_| late)?;
+        let mut delivery = self.delivery(MessageKind::Request, options, event, data)?;
+        let _place = place(&self.shared.requests)?;
+        delivery.stand_in_line(receiver).await?;
         let mut answers = delivery.run([receiver].into()).await;
         let answer =
             answers.remove(&receiver).unwrap_or(Err(IpcError::TimedOut { may_have_run: true }))?;
@@ -245,7 +246,7 @@ impl Ipc {
     ) -> Result<Answers<A>, IpcError> {
         let receivers = everyone.receivers(&self.shared.states.borrow())?;
         let delivery = self.delivery(MessageKind::Request, options, event, data)?;
-        let _place = self.place()?;
+        let _place = place(&self.shared.broadcasts)?;
         let mut all = Answers { answers: BTreeMap::new(), failed: BTreeMap::new() };
         for (receiver, answer) in delivery.run(receivers).await {
             match answer.and_then(|bytes| read(&bytes)) {
@@ -261,7 +262,8 @@ impl Ipc {
     ///
     /// # Errors
     ///
-    /// [`IpcError::TooLarge`], and [`IpcError::Overloaded`] where too much is under way.
+    /// [`IpcError::TooLarge`], and [`IpcError::Overloaded`] where a thousand of this node's have not reached everyone yet:
+    /// wait a moment, and try again.
     pub fn broadcast(&self, event: &str, data: &impl Serialize) -> Result<(), IpcError> {
         self.broadcast_to(Everyone::Shards, event, data)
     }
@@ -280,7 +282,7 @@ impl Ipc {
         let receivers = everyone.receivers(&self.shared.states.borrow())?;
         let delivery =
             self.delivery(MessageKind::Broadcast, RequestOptions::default(), event, data)?;
-        let place = self.place()?;
+        let place = place(&self.shared.broadcasts)?;
         let event = event.to_owned();
         tokio::spawn(async move {
             let _place = place;
@@ -333,7 +335,7 @@ impl Ipc {
         if event.len() > EVENT_MAX {
             return Err(IpcError::NoHandler { event: event.chars().take(EVENT_MAX).collect() });
         }
-        let Shared { local, states, closed, .. } = &*self.shared;
+        let Shared { local, states, lines, closed, .. } = &*self.shared;
         let transport = self.transport().clone();
         let head = Letterhead {
             id: MessageId(Uuid::new_v4()),
@@ -344,24 +346,17 @@ impl Ipc {
             deadline: Instant::now() + options.timeout.min(TIMEOUT_MAX),
             data: Bytes::from(data),
         };
-        Ok(Delivery::new(head, Arc::clone(local), states.clone(), transport, closed.clone()))
+        let bounds = (Arc::clone(lines), closed.clone());
+        Ok(Delivery::new(head, Arc::clone(local), states.clone(), transport, bounds))
     }
 
     fn transport(&self) -> MutexGuard<'_, Option<Transport>> {
         self.shared.transport.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// The line of requests to one receiver.
-    fn line(&self, receiver: Receiver) -> Arc<Semaphore> {
-        let mut lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = lines.entry(receiver);
-        Arc::clone(line.or_insert_with(|| Arc::new(Semaphore::new(LINE_MAX))))
-    }
-
-    fn place(&self) -> Result<tokio::sync::OwnedSemaphorePermit, IpcError> {
-        let under_way = Arc::clone(&self.shared.under_way);
-        under_way.try_acquire_owned().map_err(|_| IpcError::Overloaded)
-    }
+fn place(under_way: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, IpcError> {
+    Arc::clone(under_way).try_acquire_owned().map_err(|_| IpcError::Overloaded)
 }
 
 fn read<A: DeserializeOwned>(bytes: &[u8]) -> Result<A, IpcError> {
