@@ -13,7 +13,7 @@ use crate::raft::Handle;
 use crate::store;
 use crate::transport::{JoinToken, Kept, Protocol, Transport};
 
-impl Entry<'_> {
+impl Entry {
     /// Shows the token until a member lets this node in, and keeps what it is given.
     pub(super) async fn enrol(
         &self,

@@ -32,8 +32,8 @@ const PORT_WITHIN: Duration = Duration::from_secs(3);
 const PORT_EVERY: Duration = Duration::from_millis(20);
 
 /// What is needed to become one.
-pub(super) struct Entry<'a> {
-    pub(super) config: &'a Config,
+pub(super) struct Entry {
+    pub(super) config: Config,
     pub(super) candidates: Candidates,
     /// Shows what is waited for.
     pub(super) waiting: watch::Sender<Option<Waiting>>,
@@ -53,7 +53,7 @@ struct Settled {
     met: Vec<(NodeId, SocketAddr)>,
 }
 
-impl Entry<'_> {
+impl Entry {
     /// Becomes a member, however long that takes: of the cluster that the directory knows, of one that is found, or of
     /// one that is formed.
     pub(super) async fn enter(&self) -> Result<Member, NodeError> {
@@ -76,7 +76,7 @@ impl Entry<'_> {
         for repair in &opened.repairs {
             warn!(?repair, "the data directory was repaired");
         }
-        let trust = Trust::open(self.config, opened.identity.node)?;
+        let trust = Trust::open(&self.config, opened.identity.node)?;
         let (settled, proof) = self.settle(opened, trust).await?;
         self.start(settled, proof).await
     }
@@ -98,7 +98,7 @@ impl Entry<'_> {
         }
         warn!(%error, "this node begins anew, as a new member of the cluster that it lost");
         let node = store::Options::default().node;
-        let trust = match Trust::open(self.config, node)? {
+        let trust = match Trust::open(&self.config, node)? {
             Trust::Proof(Proof::Held(held)) => held,
             // The token says which cluster it is for, and is shown as soon as the directory is open.
             Trust::Proof(Proof::Given(_)) | Trust::Invited(_) => {
@@ -257,9 +257,9 @@ impl Entry<'_> {
             self.config.data_dir.clone(),
             stop.clone(),
         )));
-        let held = store;
-        let store = Arc::downgrade(&held);
         // Raft has it: whoever lets go of the member waits until nobody has.
+        let held = store;
+        let store = held.failure();
         drop(held);
         let data_dir = self.config.data_dir.clone();
         let told = standings.told();

@@ -36,6 +36,11 @@ pub enum NodeError {
     /// The socket in the data directory can't be made.
     #[error("serve HTTP: {0}")]
     Socket(std::io::Error),
+    /// The system starts no more threads.
+    #[error(
+        "no threads could be started: {0}; raise the process limit (`ulimit -u`, or the container's pids limit)"
+    )]
+    Threads(std::io::Error),
     /// Discord's API did not answer, or refused the token.
     #[error(transparent)]
     Discord(#[from] RestError),

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     path::PathBuf,
-    sync::{Arc, Weak},
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,14 +22,11 @@ use crate::lease::Right;
 use crate::model::{BootEpoch, ClusterId, NodeId, UnixMillis};
 use crate::raft::{Handle, Leadership};
 use crate::state::{Command, Outcome};
-use crate::store::{self, Backend, Promise};
+use crate::store::{self, Promise, WriteError};
 use crate::transport::{Credentials, Transport};
 
 /// How long Raft's tasks may take to let go of the store after Raft has stopped.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
-
-/// Between two looks at whether they have.
-const RELEASE_EVERY: Duration = Duration::from_millis(5);
 
 /// Between two attempts to be admitted, or to commit this node's start.
 pub(super) const RETRY: Duration = Duration::from_millis(100);
@@ -49,7 +46,8 @@ pub(super) struct Member {
     pub(super) right: Right,
     pub(super) transport: Transport,
     pub(super) credentials: Arc<Credentials>,
-    pub(super) store: Weak<dyn Backend>,
+    /// Ends when nobody has the store any more and its directory is free.
+    pub(super) store: watch::Receiver<Option<WriteError>>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: Vec<JoinHandle<()>>,
     /// A leader's word that the data directory is an old copy.
@@ -59,7 +57,7 @@ pub(super) struct Member {
 impl Member {
     pub(super) async fn take_place(
         &self,
-        entry: &Entry<'_>,
+        entry: &Entry,
         forms: bool,
         promise: Option<Promise>,
         named: BTreeSet<NodeId>,
@@ -78,7 +76,7 @@ impl Member {
             () = self.ask_admission(others.collect()) => unreachable!("it asks until it is dropped"),
         }
         tokio::select! {
-            started = self.commit_start(entry.config, cluster) => started?,
+            started = self.commit_start(&entry.config, cluster) => started?,
             () = say_no_quorum(&entry.waiting) => unreachable!("it goes on"),
         }
         let (node, boot) = (self.me, self.boot);
@@ -141,7 +139,7 @@ impl Member {
 
     /// Stops Raft and gives the data directory free.
     pub(super) async fn leave(self) {
-        let Self { raft, store, transport, stop, tasks, .. } = self;
+        let Self { raft, mut store, transport, stop, tasks, .. } = self;
         raft.shutdown().await;
         stop.cancel();
         transport.stop().await;
@@ -149,11 +147,7 @@ impl Member {
             let _ = task.await;
         }
         drop((raft, transport));
-        let released = async {
-            while store.strong_count() > 0 {
-                sleep(RELEASE_EVERY).await;
-            }
-        };
+        let released = async { while store.changed().await.is_ok() {} };
         if timeout(RELEASE_WITHIN, released).await.is_err() {
             warn!("the data directory stays locked until the process ends");
         }

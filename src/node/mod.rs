@@ -5,6 +5,7 @@
 //! checkpoint is committed, connections are closed so that their sessions live on, the log is closed.
 
 mod changes;
+mod core;
 mod discord;
 mod enrol;
 mod entry;
@@ -54,6 +55,7 @@ use crate::raft::Handle;
 use crate::state::{Command, Outcome, State};
 use crate::telemetry::Metrics;
 
+use core::Core;
 use discord::Discord;
 use entry::Entry;
 use member::Member;
@@ -116,6 +118,8 @@ pub struct Node {
     discord: JoinHandle<Option<FactsError>>,
     upkeep: JoinHandle<()>,
     permits: JoinHandle<()>,
+    /// Last: what runs there ends with it.
+    _core: Core,
 }
 
 /// What is stopped after what.
@@ -153,15 +157,16 @@ impl Node {
 
         let stop = CancellationToken::new();
         let _stopped_if_dropped = stop.clone().drop_guard();
-        let entry = Entry { config: &config, candidates, waiting, stop };
-        let member = match entry.enter().await {
+        let core = Core::start().map_err(NodeError::Threads)?;
+        let entry = Entry { config: config.clone(), candidates, waiting, stop };
+        let member = match core.run(async move { entry.enter().await }).await {
             Ok(member) => member,
             Err(error) => {
                 http.stop().await;
                 return Err(error);
             }
         };
-        let parts = Parts { config, bot, handlers, metrics, token, front, http, http_addr };
+        let parts = Parts { core, config, bot, handlers, metrics, token, front, http, http_addr };
         parts.assemble(member, discord).await
     }
 
@@ -330,6 +335,7 @@ enum Event {
 
 /// What a node that has become a member is made of.
 struct Parts {
+    core: Core,
     config: Config,
     bot: Arc<dyn DynBot>,
     handlers: Handlers,
@@ -351,7 +357,7 @@ impl Parts {
         let (control, doors) =
             Control::new(raft.clone(), member.right.clone(), Some(&member.transport), options);
         // From here on: without a leader's loop there is no leader that grants or plans.
-        let control = tokio::spawn(control.run(stop.rest.clone()));
+        let control = self.core.spawn(control.run(stop.rest.clone()));
         let settled = discord.settle(&raft).await;
         let gateway = match settled.and_then(|url| connection(&self.config, &self.token, url)) {
             Ok(gateway) => gateway,
@@ -402,12 +408,13 @@ impl Parts {
             control,
             discord: tokio::spawn(discord.watch(raft, stop.rest.clone())),
             upkeep,
-            permits: tokio::spawn(permits.run(stop.rest.clone())),
+            permits: self.core.spawn(permits.run(stop.rest.clone())),
             draining,
             wishes: doors.wishes,
             leave,
             stop,
             member,
+            _core: self.core,
         })
     }
 

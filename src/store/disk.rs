@@ -29,10 +29,11 @@ pub struct Disk {
     directory: PathBuf,
     queue: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
-    failure: watch::Sender<Option<WriteError>>,
     pulse: Pulse,
     /// Held, not read: the file's life is the lock's.
     _lock: File,
+    /// After the lock: who listens learns from its end that the directory is free.
+    failure: watch::Sender<Option<WriteError>>,
 }
 
 impl fmt::Debug for Disk {
