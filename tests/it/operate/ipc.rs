@@ -1,36 +1,61 @@
 //! Shards that talk to each other while operators move them.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use apolo::{
     ShardId,
-    ipc::{Answers, Call, IpcError, Receiver, Target},
+    ipc::{Answers, Call, Ipc, IpcError, Receiver, Target},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 
 use super::support::{Cluster, DEADLINE, said};
 
-const SHARDS: u32 = 6;
-const BROADCASTS: u64 = 300;
+const BROADCASTS: usize = 10_000;
+
+/// Between two broadcasts: so that they last as long as the moves of shards meanwhile.
+const BROADCAST_EVERY: Duration = Duration::from_millis(3);
+
+/// So many may be on their way: a slow machine takes longer, and none runs out of time.
+const BEHIND_MAX: usize = 100;
 
 /// How often each broadcast ran for each shard.
-type Runs = Arc<Mutex<BTreeMap<(u64, Receiver), usize>>>;
+struct Runs {
+    shards: usize,
+    counts: Vec<AtomicU8>,
+    all: AtomicUsize,
+}
 
-fn count_on(cluster: &Cluster) -> Runs {
-    let runs = Runs::default();
+impl Runs {
+    fn of(shards: u32, broadcasts: usize) -> Arc<Self> {
+        let shards = usize::try_from(shards).expect("few");
+        let counts = (0..shards * broadcasts).map(|_| AtomicU8::new(0)).collect();
+        Arc::new(Self { shards, counts, all: AtomicUsize::new(0) })
+    }
+
+    fn count(&self, broadcast: usize, receiver: Receiver) {
+        let Receiver::Shard(shard) = receiver else { panic!("{receiver} is no shard") };
+        let shard = usize::try_from(shard.0).expect("few");
+        self.counts[broadcast * self.shards + shard].fetch_add(1, Ordering::Relaxed);
+        self.all.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn with(&self, runs: impl Fn(u8) -> bool) -> usize {
+        self.counts.iter().filter(|count| runs(count.load(Ordering::Relaxed))).count()
+    }
+}
+
+fn register(cluster: &Cluster, runs: &Arc<Runs>) {
     for place in &cluster.places {
         let ipc = place.ipc.as_ref().expect("it has started");
-        let counted = Arc::clone(&runs);
-        ipc.register_handler("count", move |call: Call, broadcast: u64| {
-            *counted
-                .lock()
-                .expect("nobody panics")
-                .entry((broadcast, call.receiver))
-                .or_default() += 1;
+        let runs = Arc::clone(runs);
+        ipc.register_handler("count", move |call: Call, broadcast: usize| {
+            runs.count(broadcast, call.receiver);
             async { Ok(()) }
         });
         let name = place.name.clone();
@@ -39,46 +64,60 @@ fn count_on(cluster: &Cluster) -> Runs {
             async move { Ok(name) }
         });
     }
-    runs
+}
+
+/// Broadcasts from each node in turn.
+async fn tell(from: Vec<Ipc>, runs: Arc<Runs>) {
+    let mut ticks = interval(BROADCAST_EVERY);
+    for (broadcast, ipc) in (0..BROADCASTS).zip(from.iter().cycle()) {
+        ticks.tick().await;
+        while broadcast > BEHIND_MAX + runs.all.load(Ordering::Relaxed) / runs.shards {
+            ticks.tick().await;
+        }
+        ipc.broadcast("count", &broadcast).expect("few are under way");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_broadcast_runs_once_for_each_shard_while_nodes_are_drained() {
-    let cluster = Cluster::of(3, SHARDS).await;
-    let runs = count_on(&cluster);
-    let ipc = cluster.places[0].ipc.clone().expect("it has started");
-    let telling = tokio::spawn(async move {
-        for broadcast in 0..BROADCASTS {
-            ipc.broadcast("count", &broadcast).expect("few are under way");
-            sleep(Duration::from_millis(10)).await;
-        }
-    });
+    let cluster = Cluster::of(5, 64).await;
+    let runs = Runs::of(64, BROADCASTS);
+    register(&cluster, &runs);
+    let ipc = cluster.places.iter().map(|place| place.ipc.clone().expect("it has started"));
+    let telling = tokio::spawn(tell(ipc.collect(), Arc::clone(&runs)));
 
-    for words in [["drain", "node-2"], ["undrain", "node-2"], ["drain", "node-3"]] {
-        let output = cluster.apolo(0, &words).await;
-        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let mut operations = 0;
+    for nth in (1..5).cycle() {
+        let name = format!("node-{nth}");
+        for word in ["drain", "undrain"] {
+            let output = cluster.apolo(0, &[word, &name]).await;
+            assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+            operations += 1;
+        }
+        if telling.is_finished() {
+            break;
+        }
     }
 
-    timeout(DEADLINE, telling).await.expect("it ends").expect("it does not panic");
-    let expected = usize::try_from(BROADCASTS).expect("few") * SHARDS as usize;
+    telling.await.expect("it does not panic");
     let all = async {
-        while runs.lock().unwrap().len() < expected {
+        while runs.with(|times| times == 0) > 0 {
             sleep(Duration::from_millis(20)).await;
         }
     };
     let came = timeout(DEADLINE, all).await;
-    let runs = runs.lock().unwrap();
-    assert!(came.is_ok(), "{} of {expected}", runs.len());
-    assert!(runs.values().all(|times| *times == 1), "{runs:?}");
+    assert!(came.is_ok(), "{} never ran", runs.with(|times| times == 0));
+    assert_eq!(runs.with(|times| times > 1), 0, "of {}", runs.counts.len());
+    assert!(operations >= 4, "{operations}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_answers_from_its_next_owner() {
-    let mut cluster = Cluster::of(3, SHARDS).await;
-    count_on(&cluster);
+    let mut cluster = Cluster::of(3, 6).await;
+    register(&cluster, &Runs::of(6, 0));
     let ipc = cluster.places[0].ipc.clone().expect("it has started");
     let names: Answers<String> = ipc.broadcast_request("where", &()).await.expect("all are asked");
-    assert_eq!((names.answers.len(), names.failed.len()), (SHARDS as usize, 0));
+    assert_eq!((names.answers.len(), names.failed.len()), (6, 0));
     let owner = &names.answers[&Receiver::Shard(ShardId(0))];
     let next = if owner == "node-1" { "node-2" } else { "node-1" };
 
