@@ -38,6 +38,7 @@ use std::{
 };
 
 use tokio::{
+    runtime,
     sync::{Notify, mpsc, watch},
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, timeout},
@@ -102,6 +103,8 @@ pub struct Options {
     pub board: Board,
     /// The way from shard to shard.
     pub ipc: Ipc,
+    /// Where shards and the bot's code run: what they take of it, this node's loops and its lease do not miss.
+    pub bots: runtime::Handle,
     /// Between two looks at a shard that says nothing new.
     pub health_check_interval: Duration,
     /// A shard without a connection for this long is dead.
@@ -297,9 +300,9 @@ impl Agent {
         );
         let feed = handles.feed;
         let fatal = self.fatal.0.clone();
-        self.tasks.spawn(async move {
-            (shard, shard::run(supervisor, feed, start, stop, fence, fatal).await)
-        });
+        let run =
+            async move { (shard, shard::run(supervisor, feed, start, stop, fence, fatal).await) };
+        self.tasks.spawn_on(run, &self.options.bots);
     }
 
     fn connection(&self, shard: ShardId, total: ShardTotal, held: &Shard) -> gateway::Options {
@@ -357,7 +360,7 @@ impl Agent {
     fn tell_dead(&self, shared: Arc<Shared>, reason: &str) {
         let context = Context::new(shared, Position::default());
         let notice = Notice::ShardDead { reason: reason.to_owned() };
-        tokio::spawn(Arc::clone(&self.options.bot).notice(context, notice));
+        self.options.bots.spawn(Arc::clone(&self.options.bot).notice(context, notice));
     }
 
     async fn stop(mut self) {

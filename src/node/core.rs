@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 /// Raft, leases and the sockets take little time, but soon: one thread stays free while the other encrypts.
 const THREADS: usize = 2;
 
-/// Runs Raft, leases, the leader's loop and the way to the other nodes. A bot's handlers, its events and its messages run
+/// Runs Raft, leases, the loops of the leader and the agent, and the way to the other nodes. A bot's handlers, its events and its messages run
 /// elsewhere: a handler that blocks or a storm of messages then costs the node its shards' time, and not its lease or the
 /// cluster its leader. The operating system shares the processor fairly between threads; a runtime's tasks wait for each
 /// other.

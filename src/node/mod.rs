@@ -35,6 +35,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
+    runtime,
     sync::{Notify, watch},
     task::JoinHandle,
     time::{Instant, timeout},
@@ -404,7 +405,7 @@ impl Parts {
             ipc,
             http: self.http,
             http_addr: self.http_addr,
-            agent: tokio::spawn(agent.run(stop.agent.clone())),
+            agent: self.core.spawn(agent.run(stop.agent.clone())),
             control,
             discord: tokio::spawn(discord.watch(raft, stop.rest.clone())),
             upkeep,
@@ -453,6 +454,7 @@ impl Parts {
             local,
             board,
             ipc,
+            bots: runtime::Handle::current(),
             health_check_interval: self.config.health_check_interval,
             shard_timeout: self.config.shard_timeout,
         };

@@ -10,6 +10,7 @@ use std::{
 
 use apolo::{
     ShardId,
+    http::View,
     ipc::{Answers, Call, Ipc, IpcError, Receiver, Target},
 };
 use tokio::time::{interval, sleep, timeout};
@@ -136,4 +137,29 @@ async fn a_shard_answers_from_its_next_owner() {
     for nth in [0, 1, 2] {
         cluster.stop(nth).await;
     }
+}
+
+/// Longer than a lease lasts, an election included.
+const BLOCKED_FOR: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handlers_that_block_every_thread_of_the_bot_cost_no_lease_and_no_leader() {
+    let cluster = Cluster::of(3, 6).await;
+    let before = cluster.whole(3).await;
+    for place in &cluster.places {
+        let ipc = place.ipc.as_ref().expect("it has started");
+        ipc.register_handler("block", |_: Call, (): ()| async {
+            std::thread::sleep(BLOCKED_FOR);
+            Ok(())
+        });
+    }
+
+    let ipc = cluster.places[0].ipc.clone().expect("it has started");
+    let all = ipc.broadcast_request::<()>("block", &()).await.expect("all are asked");
+
+    assert_eq!((all.answers.len(), all.failed.len()), (6, 0), "{:?}", all.failed);
+    let after = cluster.whole(3).await;
+    assert_eq!(after.leader, before.leader);
+    let epochs = |view: &View| view.shards.iter().map(|row| row.epoch.clone()).collect::<Vec<_>>();
+    assert_eq!(epochs(&after), epochs(&before));
 }
