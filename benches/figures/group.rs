@@ -1,25 +1,19 @@
 //! A Raft group of three members, each a process.
 
-use std::{collections::BTreeMap, env, path::Path, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use apolo::{ClusterId, NodeId, Profile, UnixMillis, transport::Authority};
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     Failure,
     member::{Answer, Ask, Seat},
     ports,
+    process::Process,
 };
 
 const MEMBERS: u64 = 3;
-
-/// Nothing that is asked takes longer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// A leader is there, and everybody has what it has.
 const WELL_WITHIN: Duration = Duration::from_secs(30);
@@ -36,12 +30,6 @@ pub(crate) struct Group {
 struct Member {
     seat: Seat,
     process: Option<Process>,
-}
-
-struct Process {
-    child: Child,
-    input: ChildStdin,
-    output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Group {
@@ -63,7 +51,7 @@ impl Group {
                 data: directory.path().join(node.to_string()),
                 members: addresses.clone(),
             };
-            let process = Some(Process::start(&seat, directory.path())?);
+            let process = Some(start(&seat, directory.path())?);
             members.push(Member { seat, process });
         }
         let mut group = Self { members, directory };
@@ -72,9 +60,9 @@ impl Group {
         Ok(group)
     }
 
-    pub(crate) async fn ask(&mut self, member: usize, ask: Ask) -> Result<Answer, Failure> {
+    pub(crate) async fn ask(&mut self, member: usize, what: Ask) -> Result<Answer, Failure> {
         let process = self.members[member].process.as_mut().ok_or("the member is dead")?;
-        process.ask(ask).await
+        ask(process, what).await
     }
 
     /// Waits until everybody is there, one leads, and the others have all that it has. Returns the leader.
@@ -105,17 +93,16 @@ impl Group {
 
     /// Kills a member, has both others write, and returns the time from the kill to the first write that was committed.
     pub(crate) async fn kill(&mut self, member: usize) -> Result<Duration, Failure> {
-        let mut dead = self.members[member].process.take().ok_or("the member is dead")?;
+        let dead = self.members[member].process.take().ok_or("the member is dead")?;
         let killed = Instant::now();
-        dead.child.start_kill()?;
-        dead.child.wait().await?;
+        dead.kill().await?;
         let mut alive = self.members.iter_mut().filter_map(|member| member.process.as_mut());
         let (Some(one), Some(other)) = (alive.next(), alive.next()) else {
             return Err("too few are left".into());
         };
         // Whoever comes second has its answer read too, so that the next question gets its own.
         let written = async |process: &mut Process| {
-            let answer = process.ask(Ask::First).await;
+            let answer = ask(process, Ask::First).await;
             (answer, killed.elapsed())
         };
         let (one, other) = tokio::join!(written(one), written(other));
@@ -128,34 +115,18 @@ impl Group {
     pub(crate) fn restart(&mut self, member: usize) -> Result<(), Failure> {
         let directory = self.directory.path().to_owned();
         let member = &mut self.members[member];
-        member.process = Some(Process::start(&member.seat, &directory)?);
+        member.process = Some(start(&member.seat, &directory)?);
         Ok(())
     }
 }
 
-impl Process {
-    fn start(seat: &Seat, directory: &Path) -> Result<Self, Failure> {
-        let log = directory.join(format!("{}.log", seat.node));
-        let log = std::fs::File::options().create(true).append(true).open(log)?;
-        let mut child = Command::new(env::current_exe()?)
-            .arg("--member")
-            .arg(serde_json::to_string(seat)?)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()?;
-        let input = child.stdin.take().ok_or("no input")?;
-        let output = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
-        Ok(Self { child, input, output })
-    }
+fn start(seat: &Seat, directory: &Path) -> Result<Process, Failure> {
+    Process::start("--member", seat, directory.join(format!("{}.log", seat.node)))
+}
 
-    async fn ask(&mut self, ask: Ask) -> Result<Answer, Failure> {
-        self.input.write_all(format!("{}\n", serde_json::to_string(&ask)?).as_bytes()).await?;
-        let line = timeout(ANSWER_WITHIN, self.output.next_line()).await??;
-        match serde_json::from_str(&line.ok_or("a member has ended")?)? {
-            Answer::Failed(why) => Err(format!("a member failed: {why}").into()),
-            answer => Ok(answer),
-        }
+async fn ask(process: &mut Process, ask: Ask) -> Result<Answer, Failure> {
+    match process.ask(&ask).await? {
+        Answer::Failed(why) => Err(format!("a member failed: {why}").into()),
+        answer => Ok(answer),
     }
 }

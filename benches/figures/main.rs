@@ -18,6 +18,7 @@ mod member;
 mod memory;
 mod mortal;
 mod ports;
+mod process;
 mod recording;
 mod replay;
 mod report;
