@@ -18,6 +18,7 @@ pub(crate) struct Figure {
     goal: Option<Goal>,
     n: usize,
     p50: f64,
+    p95: f64,
     p99: f64,
     min: f64,
     max: f64,
@@ -72,6 +73,7 @@ impl Report {
             goal,
             n: samples.len(),
             p50,
+            p95: quantile(&samples, 0.95),
             p99: quantile(&samples, 0.99),
             min: samples[0],
             max: samples[samples.len() - 1],
@@ -88,9 +90,9 @@ impl Report {
     pub(crate) fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        table.set_header(["figure", "unit", "goal", "n", "p50", "p99", "min", "max", ""]);
+        table.set_header(["figure", "unit", "goal", "n", "p50", "p95", "p99", "min", "max", ""]);
         for figure in &self.figures {
-            let numbers = [figure.p50, figure.p99, figure.min, figure.max].map(number);
+            let numbers = [figure.p50, figure.p95, figure.p99, figure.min, figure.max].map(number);
             let goal = figure.goal.map(Goal::words).unwrap_or_default();
             let verdict = figure.reached.map_or("", |it| if it { "reached" } else { "SHORT" });
             let mut row = vec![Cell::new(&figure.name), Cell::new(figure.unit)];
@@ -104,7 +106,7 @@ impl Report {
 }
 
 /// The smallest sample that is not below this part of all (nearest rank), of sorted ones.
-fn quantile(sorted: &[f64], part: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], part: f64) -> f64 {
     let rank = (part * sorted.len() as f64).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
