@@ -1,9 +1,9 @@
 //! The figures of the README, side by side in one run: `cargo bench --bench figures`.
 //!
 //! A table on stdout; `--json FILE` writes the same as JSON. `--only` takes groups of figures, `--rounds` repeats each
-//! measurement. Those of the cluster take some five minutes: `--only scale,commits,leader-kill,resume`. They keep their
-//! data in `TMPDIR`, which has to be on a disk for their commits to mean anything. Node and simulator share the machine, so what the simulator costs is part of every figure but the
-//! resident memory.
+//! measurement. Those of the cluster take some ten minutes: `--only scale,commits,leader-kill,resume,ipc`. They keep their
+//! data in `TMPDIR`, which has to be on a disk for their commits to mean anything. Node and simulator share the machine,
+//! so what the simulator costs is part of every figure but the resident memory.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
@@ -13,6 +13,7 @@ mod cluster;
 mod commits;
 mod etcd;
 mod group;
+mod ipc;
 mod leader_kill;
 mod member;
 mod memory;
@@ -56,6 +57,9 @@ struct Options {
     /// Runs as a member of a Raft group, whose seat this is.
     #[arg(long, hide = true)]
     member: Option<String>,
+    /// Runs as one of the processes that send each other messages, whose seat this is.
+    #[arg(long, hide = true)]
+    peer: Option<String>,
     /// What cargo passes to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -72,6 +76,11 @@ What the figures of the cluster mean:
   resume       three nodes, a simulated Discord, 100 shards on a node that does not lead. From kill -9 of it: the leader
                proposes its loss once no lease can be in force, commits it, the new owners connect and send RESUME, and
                hand the replay to the handlers up to RESUMED.
+  ipc          a request from one process to another and its answer, which is what was sent: apolo between two nodes with a
+               simulated Discord, over mutual TLS; Redis as the seed used it, a message to the channel of each shard, and
+               NATS' own requests, both over plain TCP to a server beside; quinn alone, with mutual TLS and a stream for
+               each. They take turns; a ratio is of two turns in one round. Then broadcasts to 1,000 shards on five nodes,
+               each to the end of its last handler, and the letters that each brought over a link.
   scale        the time that the planner and the state take with 1,000 nodes and 16,384 shards, the bytes of a snapshot,
                and what the checkpoints of a tick put into the log if every shard has progressed.";
 
@@ -92,6 +101,8 @@ enum Group {
     LeaderKill,
     /// From `kill -9` of a node that owns 100 shards to their RESUMED elsewhere, phase by phase.
     Resume,
+    /// Requests between nodes beside Redis, NATS and bare quinn (needs `redis-server` and `nats-server`), and broadcasts.
+    Ipc,
     /// Planner, state and log of 1,000 nodes with 16,384 shards: pure functions on one core.
     Scale,
 }
@@ -100,6 +111,9 @@ fn main() -> ExitCode {
     let options = Options::parse();
     if let Some(seat) = &options.member {
         return told(member::run(seat));
+    }
+    if let Some(seat) = &options.peer {
+        return told(ipc::run(seat));
     }
     told(measure(&options).map(|report| println!("{}", report.table())))
 }
@@ -146,6 +160,9 @@ fn measure(options: &Options) -> Result<Report, Failure> {
     }
     if wanted(Group::Resume) {
         resume::measure(&mut report, rounds)?;
+    }
+    if wanted(Group::Ipc) {
+        ipc::measure(&mut report, rounds)?;
     }
     if let Some(file) = &options.json {
         fs::write(file, report.json()?)?;
