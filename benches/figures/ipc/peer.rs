@@ -14,7 +14,7 @@ use tokio::{runtime::Runtime, sync::OnceCell};
 
 use super::{
     Contender,
-    apolo::{self, Member},
+    apolo::{self, Member, Spread},
     bare::{self, Bare},
     load::{Load, Took},
     nats::Nats,
@@ -134,8 +134,8 @@ impl Peer {
 
     async fn load(&self, contender: Contender, load: Load) -> Result<Took, Failure> {
         match contender {
-            Contender::Apolo => load.run(self.apolo.others().await?).await,
-            Contender::OneShard => load.run(self.apolo.others().await?.one()).await,
+            Contender::Apolo => self.apolo.load(load, Spread::All).await,
+            Contender::OneShard => self.apolo.load(load, Spread::One).await,
             Contender::Redis => load.run(self.redis.clone().ok_or("no Redis")?).await,
             Contender::Nats => load.run(self.nats.clone().ok_or("no NATS")?).await,
             Contender::Quinn => load.run(self.quinn().await?).await,

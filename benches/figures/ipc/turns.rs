@@ -8,6 +8,14 @@ use super::{
 };
 use crate::report::{Goal, Report, quantile};
 
+/// Who is compared with whom. What bare quinn makes of it nobody who uses QUIC can do better.
+const PAIRS: [(Contender, Contender); 4] = [
+    (Contender::Apolo, Contender::Redis),
+    (Contender::Apolo, Contender::Nats),
+    (Contender::Apolo, Contender::Quinn),
+    (Contender::Quinn, Contender::Redis),
+];
+
 pub(super) struct Turns {
     load: Load,
     of: BTreeMap<Contender, Vec<Turn>>,
@@ -49,33 +57,33 @@ impl Turns {
             let rates = turns.iter().map(|turn| turn.rate).collect();
             report.add(format!("{name}, {contender}, rate"), "1/s", None, rates);
         }
-        for rival in [Contender::Redis, Contender::Nats, Contender::Quinn] {
+        for (one, other) in PAIRS {
             for measure in [Measure::P50, Measure::P99, Measure::Rate] {
-                let ratios = self.ratios(rival, measure);
+                let ratios = self.ratios(one, other, measure);
                 if !ratios.is_empty() {
-                    let (what, rival_name) = (measure.name(), rival.name());
-                    let name = format!("{name}, {what} of apolo to {rival_name}");
-                    report.add(name, "ratio", goal(concurrency, rival, measure), ratios);
+                    let (what, one_name, other_name) = (measure.name(), one.name(), other.name());
+                    let name = format!("{name}, {what} of {one_name} to {other_name}");
+                    report.add(name, "ratio", goal(concurrency, (one, other), measure), ratios);
                 }
             }
         }
     }
 
     /// Of each round that both were in.
-    fn ratios(&self, rival: Contender, measure: Measure) -> Vec<f64> {
+    fn ratios(&self, one: Contender, other: Contender, measure: Measure) -> Vec<f64> {
         let turns = |contender| self.of.get(&contender).into_iter().flatten();
-        let pairs = turns(Contender::Apolo).zip(turns(rival));
-        pairs.map(|(apolo, rival)| measure.of(apolo) / measure.of(rival)).collect()
+        let pairs = turns(one).zip(turns(other));
+        pairs.map(|(one, other)| measure.of(one) / measure.of(other)).collect()
     }
 }
 
 /// One at a time apolo takes half as long as Redis at most; with many it is no slower, and near what QUIC costs.
-const fn goal(concurrency: usize, rival: Contender, measure: Measure) -> Option<Goal> {
-    match (concurrency, rival, measure) {
-        (1, Contender::Redis, Measure::P99) => Some(Goal::AtMost(0.5)),
-        (64, Contender::Redis, Measure::P99) => Some(Goal::AtMost(1.0)),
-        (64, Contender::Quinn, Measure::P99) => Some(Goal::AtMost(1.5)),
-        (_, Contender::Redis, Measure::Rate) => Some(Goal::AtLeast(1.0)),
+const fn goal(concurrency: usize, pair: (Contender, Contender), measure: Measure) -> Option<Goal> {
+    match (concurrency, pair, measure) {
+        (1, (Contender::Apolo, Contender::Redis), Measure::P99) => Some(Goal::AtMost(0.5)),
+        (64, (Contender::Apolo, Contender::Redis), Measure::P99) => Some(Goal::AtMost(1.0)),
+        (64, (Contender::Apolo, Contender::Quinn), Measure::P99) => Some(Goal::AtMost(1.5)),
+        (_, (Contender::Apolo, Contender::Redis), Measure::Rate) => Some(Goal::AtLeast(1.0)),
         _ => None,
     }
 }
