@@ -13,7 +13,7 @@ use super::{
     handlers::Call,
     local::{Errand, Local},
     message::Sender,
-    wire::{self, Failure, Letter, Reply},
+    wire::{self, Data, Failure, Letter, Reply},
 };
 use crate::transport::{Peer, Protocol, Refused, Stream, StreamError, Transport};
 
@@ -61,7 +61,7 @@ async fn answer(local: &Arc<Local>, peer: &Peer, letter: Letter, mut stream: Str
     let deadline = Instant::now() + left;
     let cancelled = CancellationToken::new();
     let event: Arc<str> = letter.event.into();
-    let Some(data) = local.hold(Bytes::from(letter.data)) else {
+    let Some(data) = local.hold(Bytes::from(letter.data.0)) else {
         // The sender tries again.
         return stream.refuse(Refused::Busy);
     };
@@ -99,7 +99,7 @@ async fn answer(local: &Arc<Local>, peer: &Peer, letter: Letter, mut stream: Str
             }
         };
         let is_end = !matches!(answer, Err(Failure::Moved | Failure::Overloaded));
-        let reply = Reply { receiver, answer: answer.map(|bytes| bytes.to_vec()) };
+        let reply = Reply { receiver, answer: answer.map(|bytes| Data(bytes.to_vec())) };
         if let Err(error) = stream.sender.send(&wire::encode(&reply), REPLY_WITHIN).await {
             if matches!(error, StreamError::Refused(_)) {
                 cancelled.cancel();
@@ -109,6 +109,7 @@ async fn answer(local: &Arc<Local>, peer: &Peer, letter: Letter, mut stream: Str
         answered.extend(is_end.then_some(receiver));
     }
     stream.finish();
+    stream.leave_place();
     if is_goodbye(&stream.receive(CONFIRMED_WITHIN).await) {
         answered.into_iter().for_each(|receiver| local.confirm((receiver, letter.id)));
     }

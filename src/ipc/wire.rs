@@ -31,8 +31,7 @@ pub(super) struct Letter {
     /// How long an answer is waited for.
     pub(super) left_ms: u32,
     pub(super) receivers: Vec<Address>,
-    #[serde(with = "bytes")]
-    pub(super) data: Vec<u8>,
+    pub(super) data: Data,
 }
 
 /// A receiver on the node that a letter goes to.
@@ -49,8 +48,13 @@ pub(super) struct Address {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Reply {
     pub(super) receiver: Receiver,
-    pub(super) answer: Result<Vec<u8>, Failure>,
+    pub(super) answer: Result<Data, Failure>,
 }
+
+/// JSON, in one piece and not element by element.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Data(#[serde(with = "bytes")] pub(super) Vec<u8>);
 
 /// Why a handler has no answer to give.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -133,7 +137,6 @@ impl Letter {
     }
 }
 
-/// A byte string in one piece, not element by element.
 mod bytes {
     use serde::{Deserializer, Serializer, de::Visitor};
 

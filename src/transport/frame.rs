@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::{
     Refused, StreamError,
-    limits::{FRAME, READ_CHUNK},
+    limits::{FRAME, READ_CHUNK, READ_CHUNK_MIN},
     network::{ReceiveHalf, SendHalf},
 };
 
@@ -84,8 +84,9 @@ impl FrameReader {
                 return Ok(false);
             }
             let have = self.buffer.len();
+            let room = (wanted - have).clamp(READ_CHUNK_MIN, READ_CHUNK);
             let read = poll_fn(|context| {
-                self.buffer.resize(have + READ_CHUNK, 0);
+                self.buffer.resize(have + room, 0);
                 let read = self.half.poll_read(context, &mut self.buffer[have..]);
                 let got = match &read {
                     std::task::Poll::Ready(Ok(got)) => *got,
@@ -154,14 +155,6 @@ impl FrameWriter {
         frame.extend_from_slice(&length.to_be_bytes());
         frame.extend_from_slice(bytes);
         self.write(&frame, within).await
-    }
-
-    /// Lets the peer know of the stream before there is a frame.
-    pub(super) async fn announce(&mut self, within: Duration) -> Result<(), StreamError> {
-        match self.tag.take() {
-            Some(tag) => self.write(&[tag], within).await,
-            None => Ok(()),
-        }
     }
 
     async fn write(&mut self, bytes: &[u8], within: Duration) -> Result<(), StreamError> {

@@ -71,8 +71,11 @@ pub const SIGN_FRAME_MAX: usize = 64 * 1024;
 /// The largest hello.
 pub(super) const HELLO_MAX: usize = 4 * 1024;
 
-/// A frame's buffer grows by this much at a time as bytes arrive: a length alone allocates nothing.
+/// A frame's buffer grows by at most this much at a time as bytes arrive: a length alone allocates nothing.
 pub(super) const READ_CHUNK: usize = 16 * 1024;
+
+/// And by at least this much: most frames are small, and each attempt to read fills with zeros what it may read into.
+pub(super) const READ_CHUNK_MIN: usize = 512;
 
 /// Streams of the control protocols that one side may have open at once on a connection.
 pub const CONTROL_STREAMS_MAX: usize = 32;
@@ -84,10 +87,11 @@ pub const MESSAGE_STREAMS_MAX: usize = 96;
 /// Streams of snapshots that one side may have open at once on a connection: one is under way at a time.
 pub const BULK_STREAMS_MAX: usize = 8;
 
-/// What QUIC lets a peer open: the sum, and one for the hello.
+/// What QUIC lets a peer open: the sum, and one for the hello. Messages count twice, since one that is answered is over
+/// for who sent it a moment before it is for QUIC, and must not take control's room meanwhile.
 #[expect(clippy::cast_possible_truncation, reason = "a small constant")]
 pub(super) const STREAMS_MAX: u32 =
-    (CONTROL_STREAMS_MAX + MESSAGE_STREAMS_MAX + BULK_STREAMS_MAX) as u32 + 1;
+    (CONTROL_STREAMS_MAX + 2 * MESSAGE_STREAMS_MAX + BULK_STREAMS_MAX) as u32 + 1;
 
 /// Bytes that a peer may send on one stream before they are read: a quarter of a frame, 250 MB/s at a round trip of
 /// 1 ms.

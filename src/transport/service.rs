@@ -170,7 +170,8 @@ impl Transport {
         }
     }
 
-    /// Opens a stream for more than one frame each way.
+    /// Opens a stream for more than one frame each way. The peer learns of it with the first frame; until then nothing has
+    /// left this node.
     ///
     /// # Errors
     ///
@@ -183,10 +184,7 @@ impl Transport {
     ) -> Result<Stream, TransportError> {
         let slot = self.slot_for(node, protocol)?;
         let opened = timeout(within, self.open_on(&slot, protocol)).await;
-        let mut stream = opened.map_err(|_| unreachable_because(&slot))??;
-        let announced = stream.sender.writer.announce(within).await;
-        announced.map_err(|error| on_the_way(node, within, error))?;
-        Ok(stream)
+        opened.map_err(|_| unreachable_because(&slot))?
     }
 
     /// Makes a new connection to a peer beside the present one, which it replaces without losing a request: for when

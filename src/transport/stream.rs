@@ -49,8 +49,8 @@ impl Stream {
     ) -> Self {
         let place = Arc::new(place);
         Self {
-            sender: Sender { protocol, writer, _place: place.clone() },
-            receiver: Receiver { protocol, reader, _place: place },
+            sender: Sender { protocol, writer, place: Some(place.clone()) },
+            receiver: Receiver { protocol, reader, place: Some(place) },
         }
     }
 
@@ -77,6 +77,12 @@ impl Stream {
         self.sender.finish();
     }
 
+    /// Says that all that takes time is done: what the peer still has to say holds no place, which it takes for free as soon
+    /// as it has the last answer.
+    pub fn leave_place(&mut self) {
+        (self.sender.place, self.receiver.place) = (None, None);
+    }
+
     /// Turns the stream away: the peer sees `why` in both directions.
     pub fn refuse(mut self, why: Refused) {
         self.sender.writer.reset(why);
@@ -88,7 +94,7 @@ impl Stream {
 pub struct Sender {
     protocol: Protocol,
     pub(super) writer: FrameWriter,
-    _place: Arc<Place>,
+    place: Option<Arc<Place>>,
 }
 
 impl Sender {
@@ -118,7 +124,7 @@ impl fmt::Debug for Sender {
 pub struct Receiver {
     protocol: Protocol,
     pub(super) reader: FrameReader,
-    _place: Arc<Place>,
+    place: Option<Arc<Place>>,
 }
 
 impl Receiver {

@@ -84,6 +84,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("x509_parser", &["transport"]),
     ("socket2", &["transport"]),
     ("base64", &["transport"]),
+    // What benchmarks measure against.
+    ("redis", &[]),
+    ("async_nats", &[]),
     ("clap", &["cli", "config"]),
     ("clap_complete", &["cli"]),
     ("miette", &["cli"]),

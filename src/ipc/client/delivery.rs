@@ -17,7 +17,7 @@ use crate::ipc::{
     local::{Errand, Local},
     message::{MessageId, MessageKind, Receiver, Sender},
     route::{Place, place, remains},
-    wire::{self, Address, Letter, RECEIVERS_MAX, Reply},
+    wire::{self, Address, Data, Letter, RECEIVERS_MAX, Reply},
 };
 use crate::model::{NodeId, UnixMillis};
 use crate::state::State;
@@ -62,7 +62,7 @@ impl Letterhead {
             sent_at: self.sent_at,
             left_ms: 0,
             receivers,
-            data: self.data.to_vec(),
+            data: Data(self.data.to_vec()),
         }
     }
 }
@@ -368,12 +368,13 @@ async fn carry(
     told: &mpsc::Sender<Outcome>,
 ) -> Rest {
     let time_left = || deadline.saturating_duration_since(Instant::now());
-    // The first byte says no more than what the stream is for: where it does not open, nothing was sent.
+    // Where it does not open, nothing was sent.
     let opened = transport.open(node, Protocol::Ipc, time_left().min(OPEN_WITHIN)).await;
     let Ok(mut stream) = opened else { return Rest::Unsent };
     letter.left_ms = u32::try_from(time_left().as_millis()).unwrap_or(u32::MAX);
-    if let Err(error) = stream.send(&wire::encode(&letter), time_left()).await {
-        return rest_of(&error);
+    // Nobody acts on a part of a letter.
+    if stream.send(&wire::encode(&letter), time_left()).await.is_err() {
+        return Rest::Unsent;
     }
     while !left.is_empty() {
         match stream.receive(time_left()).await {
@@ -386,7 +387,7 @@ async fn carry(
                     // All is here, and need not be remembered. Before it is told: then nobody waits for this any more.
                     stream.finish();
                 }
-                let attempt = Attempt::Answered(answer.map(Bytes::from));
+                let attempt = Attempt::Answered(answer.map(|Data(json)| Bytes::from(json)));
                 let _ = told.send((receiver, place, attempt)).await;
             }
             Ok(None) => return Rest::InDoubt,

@@ -80,7 +80,7 @@ async fn an_owner_that_has_started_again_does_not_run_what_was_sent_to_it_before
         sent_at: crate::model::UnixMillis(0),
         left_ms: 1_000,
         receivers: vec![],
-        data: b"null".to_vec(),
+        data: wire::Data(b"null".to_vec()),
     };
     let transport = world.nodes[&NodeId(1)].1.clone();
     let receiver = Receiver::Shard(ShardId(2));
