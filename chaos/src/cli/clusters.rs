@@ -1,7 +1,7 @@
 use super::{ended, progress};
 use apolo_chaos::clusters::{
     Account, ClusterError, ClusterOptions, FreezeReport, RollingReport, Shape, cluster_kills,
-    freeze, move_all, partition, power_loss, restore_old_copy, rolling_restart, scale,
+    freeze, move_all, partition, power_loss, restore_old_copy, rolling_restart, scale, storm,
     wipe_majority, wipe_one,
 };
 use std::{env, fmt::Display, process::ExitCode, time::Duration};
@@ -70,6 +70,14 @@ pub(super) enum Break {
     Move {
         #[command(flatten)]
         size: Size,
+    },
+    /// One shard asks all others as fast as it can, from a process with half a processor. Needs root.
+    Storm {
+        #[command(flatten)]
+        size: Size,
+        /// Seconds that it lasts.
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
     },
     /// All nodes lose their power at once. Needs root and /dev/fuse.
     PowerLoss {
@@ -165,6 +173,10 @@ async fn broken(what: &Break) -> Result<ExitCode, ClusterError> {
         Break::Move { size } => {
             let report = move_all(&size.options()?).await?;
             Ok(print(&report, Account::holds(&report.account)))
+        }
+        Break::Storm { size, seconds } => {
+            let report = storm(&size.options()?, Duration::from_secs(*seconds)).await?;
+            Ok(print(&report, report.holds()))
         }
         Break::PowerLoss { size, rounds } => {
             let report = power_loss(&size.options()?, *rounds).await?;

@@ -15,9 +15,11 @@ mod kills;
 mod memory;
 mod nodes;
 mod partition;
+mod processor;
 mod rolling;
 mod scale;
 mod spans;
+mod storm;
 
 pub use account::{Account, Totals};
 pub use cluster::{ClusterError, ClusterOptions};
@@ -29,3 +31,4 @@ pub use partition::{Cut, PartitionReport, Shape, partition};
 pub use rolling::{RollingReport, rolling_restart};
 pub use scale::scale;
 pub use spans::Spans;
+pub use storm::{StormReport, can_cap, storm};

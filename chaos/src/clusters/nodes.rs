@@ -136,6 +136,8 @@ impl Nodes {
             .arg("victim")
             .arg("--records")
             .arg(&records)
+            .arg("--storm")
+            .arg(self.directory.join(format!("{}.storm", node.name)))
             .env_clear()
             .env("DISCORD_TOKEN", "victim")
             .env("DISCORD_API", &self.api)
@@ -177,10 +179,19 @@ impl Nodes {
     }
 
     pub(super) fn signal(&self, nth: usize, signal: Signal) -> io::Result<()> {
-        let id = self.nodes[nth].child.as_ref().and_then(Child::id);
-        let id = id.and_then(|id| i32::try_from(id).ok());
-        let Some(id) = id else { return Err(io::ErrorKind::NotFound.into()) };
+        let id = i32::try_from(self.process(nth)?).map_err(io::Error::other)?;
         Ok(kill(Pid::from_raw(id), signal)?)
+    }
+
+    /// A living node's process.
+    pub(super) fn process(&self, nth: usize) -> io::Result<u32> {
+        let id = self.nodes[nth].child.as_ref().and_then(Child::id);
+        id.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// While it is there, the node storms.
+    pub(super) fn storm_of(&self, nth: usize) -> PathBuf {
+        self.directory.join(format!("{}.storm", self.nodes[nth].name))
     }
 
     pub(super) fn index_of(&self, name: &str) -> Option<usize> {

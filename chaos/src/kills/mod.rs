@@ -10,6 +10,7 @@
 mod audit;
 mod record;
 mod rounds;
+mod storm;
 mod victim;
 
 pub(crate) use audit::audit;

@@ -4,17 +4,19 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
     path::PathBuf,
+    sync::Once,
 };
 
 use apolo::{
     Apolo, Bot, Context, Event, HandlerResult, NodeError, Notice,
     config::{Config, ConfigErrors, Environment, Sources, load},
+    ipc::Call,
     telemetry,
     twilight_model::gateway::event::DispatchEvent,
 };
 use thiserror::Error;
 
-use super::Record;
+use super::{Record, storm};
 
 /// Where the victim writes.
 #[derive(Clone, Debug, clap::Args)]
@@ -22,6 +24,9 @@ pub struct VictimOptions {
     /// The file of this life's records.
     #[arg(long)]
     records: PathBuf,
+    /// While this file is there, a shard asks all others as fast as it can.
+    #[arg(long)]
+    storm: Option<PathBuf>,
 }
 
 /// Why the victim did not run.
@@ -48,7 +53,10 @@ pub async fn victim(options: &VictimOptions) -> Result<(), VictimError> {
     // A second subscriber can't be there: this is the process's first act.
     let _ = telemetry::start_logs(&config, io::stderr);
     let file = OpenOptions::new().create(true).append(true).open(&options.records)?;
-    Ok(Apolo::new(config).run_bot(Witness(file)).await?)
+    let witness = Witness { file, storm: options.storm.clone(), storms: Once::new() };
+    let apolo = Apolo::new(config)
+        .register_handler(storm::EVENT, |_: Call, data: String| async move { Ok(data.len()) });
+    Ok(apolo.run_bot(witness).await?)
 }
 
 fn configuration() -> Result<Config, ConfigErrors> {
@@ -58,16 +66,27 @@ fn configuration() -> Result<Config, ConfigErrors> {
 
 /// Writes down what it has handled.
 #[derive(Debug)]
-struct Witness(File);
+struct Witness {
+    file: File,
+    storm: Option<PathBuf>,
+    /// The first event says which shard is there to storm.
+    storms: Once,
+}
 
 impl Witness {
     fn write(&self, record: &Record) -> io::Result<()> {
-        (&self.0).write_all(record.line().as_bytes())
+        (&self.file).write_all(record.line().as_bytes())
     }
 }
 
 impl Bot for Witness {
     async fn event(&self, context: Context, event: Event) -> HandlerResult {
+        if let Some(file) = &self.storm {
+            self.storms.call_once(|| {
+                let (ipc, shards) = (context.ipc().clone(), context.total().get());
+                tokio::spawn(storm::watch(ipc, shards, file.clone()));
+            });
+        }
         let (shard, session) = (context.shard().0, context.session().0);
         if let Some(DispatchEvent::Ready(ready)) = event.typed() {
             self.write(&Record::Session { shard, session, id: ready.session_id.clone() })?;

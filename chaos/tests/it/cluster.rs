@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use apolo_chaos::clusters::{
-    ClusterOptions, Shape, can_partition, cluster_kills, freeze, move_all, partition, power_loss,
-    restore_old_copy, rolling_restart, scale, wipe_majority, wipe_one,
+    ClusterOptions, Shape, can_cap, can_partition, cluster_kills, freeze, move_all, partition,
+    power_loss, restore_old_copy, rolling_restart, scale, storm, wipe_majority, wipe_one,
 };
 
 /// A load that leaves a machine of two cores some room.
@@ -135,4 +135,17 @@ async fn what_a_cluster_acknowledged_survives_the_loss_of_power_everywhere() {
     let report = power_loss(&options(3), 4).await.unwrap();
 
     assert!(report.account.holds(), "{report}");
+}
+
+#[expect(clippy::print_stderr, reason = "a test that skips says so")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_requests_from_half_a_processor_costs_no_lease_and_no_election() {
+    let _alone = crate::MACHINE.lock().await;
+    if let Err(reason) = can_cap() {
+        return eprintln!("skipped: {reason}");
+    }
+
+    let report = storm(&options(3), LONGER_THAN_A_LEASE).await.unwrap();
+
+    assert!(report.holds() && report.answered > 100, "{report}");
 }
