@@ -38,7 +38,8 @@ pub enum IpcError {
     /// How many shards the bot has is not decided yet.
     #[error("the number of shards is not decided yet")]
     Unsharded,
-    /// The receiver's owner was lost, or has given it away, with the message on its way. The handler may have run.
+    /// The receiver's owner was lost with the message on its way, or does not know any more what became of it. The handler
+    /// may have run.
     #[error("the receiver's owner was lost; the handler may have run: {may_have_run}")]
     OwnerLost {
         /// Whether the handler may have run.

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     handlers::{Call, Handlers},
     message::Receiver,
-    once::{Begun, Key, Once},
+    once::{Key, Once},
     route::Tenure,
     wire::{Address, Failure},
 };
@@ -120,32 +120,18 @@ impl Local {
 
     /// Runs the message's handler, unless it runs or has run, and waits for its answer.
     pub(super) async fn run(self: &Arc<Self>, errand: Errand) -> Answer {
-        let Errand { call, address, deadline, .. } = &errand;
-        if !self.handlers.has(&call.event) {
-            return Err(Failure::NoHandler);
-        }
-        let (key, deadline) = ((call.receiver, call.id), *deadline);
+        let deadline = errand.deadline;
         let (told, answered) = watch::channel(None);
-        let met = Met { answered: answered.clone(), cancelled: call.cancelled.clone() };
-        // Before the look at where the receiver is: what has run here is answered here, wherever that is now.
-        let (begun, knows) = self.begin(key, met, deadline);
-        let (mut answered, _gives_up) = match begun {
-            Begun::Again(met) => {
-                let gives_up = GivesUp { asker: call.cancelled.clone(), handler: met.cancelled };
-                (met.answered, Some(gives_up))
+        let cancelled = errand.call.cancelled.clone();
+        let met = Met { answered, cancelled: cancelled.clone() };
+        let (mut answered, _gives_up) = match self.begin(&errand, met.clone())? {
+            Some(earlier) => {
+                let gives_up = GivesUp { asker: cancelled, handler: earlier.cancelled };
+                (earlier.answered, Some(gives_up))
             }
-            Begun::Full => return Err(Failure::Overloaded),
-            Begun::First if address.met.is_some_and(|boot| boot != self.boot || !knows) => {
-                self.once().withdraw(key);
-                return Err(Failure::Forgotten);
-            }
-            Begun::First if !self.is_here(address) => {
-                self.once().withdraw(key);
-                return Err(Failure::Moved);
-            }
-            Begun::First => {
+            None => {
                 tokio::spawn(Arc::clone(self).carry_out(errand, told));
-                (answered, None)
+                (met.answered, None)
             }
         };
         match timeout_at(deadline, answered.wait_for(Option::is_some)).await {
@@ -213,11 +199,31 @@ impl Local {
         self.once().len()
     }
 
-    /// What the message is to the window, and whether the window would know of an earlier arrival.
-    fn begin(&self, key: Key, met: Met, deadline: Instant) -> (Begun<Met>, bool) {
+    /// The earlier arrival of the message, if there was one; otherwise its handler is to run. All under one lock: between
+    /// two of these looks the other copy might come.
+    fn begin(&self, errand: &Errand, met: Met) -> Result<Option<Met>, Failure> {
+        let Errand { call, address, deadline, .. } = errand;
+        let (key, now) = ((call.receiver, call.id), Instant::now());
         let mut once = self.once();
-        once.expire(Instant::now());
-        (once.begin(key, met, deadline), once.would_know(deadline))
+        once.expire(now);
+        // First of all: what has run here is answered here, wherever the receiver is now.
+        if let Some(earlier) = once.find(key) {
+            return Ok(Some(earlier));
+        }
+        if address.met.is_some_and(|boot| boot != self.boot || !once.would_know(*deadline)) {
+            return Err(Failure::Forgotten);
+        }
+        if *deadline <= now {
+            return Err(Failure::Late);
+        }
+        if !self.handlers.has(&call.event) {
+            return Err(Failure::NoHandler);
+        }
+        if !self.is_here(address) {
+            return Err(Failure::Moved);
+        }
+        let begins = once.begin(key, met, *deadline);
+        if begins { Ok(None) } else { Err(Failure::Overloaded) }
     }
 
     fn is_here(&self, address: &Address) -> bool {

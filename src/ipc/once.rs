@@ -53,17 +53,6 @@ struct Entry<T> {
     done: Option<usize>,
 }
 
-/// What a message is to the window.
-#[derive(Debug, Eq, PartialEq)]
-pub(super) enum Begun<T> {
-    /// It has not run: it does now.
-    First,
-    /// It runs, or has run.
-    Again(T),
-    /// Too many run.
-    Full,
-}
-
 impl<T> Default for Once<T> {
     fn default() -> Self {
         Self {
@@ -78,21 +67,24 @@ impl<T> Default for Once<T> {
 }
 
 impl<T: Clone> Once<T> {
-    /// A message has come, whose sender wants its answer by `deadline`. `answer` is where that will be, if it is the first
-    /// of its id.
-    pub(super) fn begin(&mut self, key: Key, answer: T, deadline: Instant) -> Begun<T> {
-        if let Some(entry) = self.entries.get(&key) {
-            return Begun::Again(entry.answer.clone());
-        }
+    /// An earlier arrival of the message: its handler runs, or has run.
+    pub(super) fn find(&self, key: Key) -> Option<T> {
+        Some(self.entries.get(&key)?.answer.clone())
+    }
+
+    /// A message that is not here begins to run, whose sender wants its answer by `deadline`: `answer` is where that will
+    /// be. False if too many run already.
+    pub(super) fn begin(&mut self, key: Key, answer: T, deadline: Instant) -> bool {
         let (receiver, _) = key;
         let running_for = self.running_for.get(&receiver).copied().unwrap_or_default();
         if self.running >= RUNNING_MAX || running_for >= RECEIVER_MAX {
-            return Begun::Full;
+            return false;
         }
+        let fresh = self.entries.insert(key, Entry { answer, deadline, done: None }).is_none();
+        assert!(fresh, "a message began twice");
         self.running += 1;
         self.running_for.insert(receiver, running_for + 1);
-        self.entries.insert(key, Entry { answer, deadline, done: None });
-        Begun::First
+        true
     }
 
     /// Its handler has finished, with an answer of so many bytes.
@@ -188,10 +180,10 @@ mod tests {
     fn a_message_runs_once_until_its_answer_is_confirmed() {
         let mut once = Once::default();
 
-        assert_eq!(once.begin(key(1), 'a', soon()), Begun::First);
-        assert_eq!(once.begin(key(1), 'b', soon()), Begun::Again('a'));
+        assert!(once.begin(key(1), 'a', soon()));
+        assert_eq!(once.find(key(1)), Some('a'));
         once.finish(key(1), 10);
-        assert_eq!(once.begin(key(1), 'c', soon()), Begun::Again('a'));
+        assert_eq!(once.find(key(1)), Some('a'));
         once.forget(key(1));
 
         assert_eq!((once.len(), once.unconfirmed(), once.bytes), (0, 0, 0));
@@ -201,24 +193,23 @@ mod tests {
     fn large_answers_are_forgotten_sooner() {
         let mut once = Once::default();
         for n in 0..3 {
-            assert_eq!(once.begin(key(n), n, soon()), Begun::First);
+            assert!(once.begin(key(n), n, soon()));
             once.finish(key(n), UNCONFIRMED_BYTES_MAX / 2);
         }
 
-        assert_eq!(once.begin(key(0), 9, soon()), Begun::First);
-        assert_eq!(once.begin(key(1), 9, soon()), Begun::Again(1));
+        assert_eq!((once.find(key(0)), once.find(key(1))), (None, Some(1)));
     }
 
     #[test]
     fn an_answer_is_kept_until_its_sender_stops_asking() {
         let mut once = Once::default();
         let deadline = soon();
-        assert_eq!(once.begin(key(1), 'a', deadline), Begun::First);
-        assert_eq!(once.begin(key(2), 'b', deadline), Begun::First);
+        assert!(once.begin(key(1), 'a', deadline));
+        assert!(once.begin(key(2), 'b', deadline));
         once.finish(key(1), 10);
 
         once.expire(deadline + DEADLINE_SLACK);
-        assert_eq!(once.begin(key(1), 'c', deadline), Begun::Again('a'));
+        assert_eq!(once.find(key(1)), Some('a'));
         once.expire(deadline + 2 * DEADLINE_SLACK);
 
         assert_eq!((once.len(), once.unconfirmed(), once.bytes), (1, 0, 0), "one still runs");
@@ -230,7 +221,7 @@ mod tests {
         let deadline = soon();
         assert!(once.would_know(deadline));
         for n in 0..=UNCONFIRMED_MAX as u128 {
-            assert_eq!(once.begin(key(n), n, deadline), Begun::First);
+            assert!(once.begin(key(n), n, deadline));
             once.finish(key(n), 1);
         }
 
@@ -244,26 +235,22 @@ mod tests {
         let (receiver, id) = key(1);
         let other = (Receiver::Shard(ShardId(1)), id);
 
-        assert_eq!(once.begin((receiver, id), (), soon()), Begun::First);
-        assert_eq!(once.begin(other, (), soon()), Begun::First);
+        assert!(once.begin((receiver, id), (), soon()));
+        assert!(once.begin(other, (), soon()));
     }
 
     #[test]
     fn what_runs_is_never_forgotten_and_no_more_than_the_bound_is_kept() {
         let mut once = Once::default();
-        assert_eq!(once.begin(key(0), 0, soon()), Begun::First);
+        assert!(once.begin(key(0), 0, soon()));
         for n in 1..=UNCONFIRMED_MAX as u128 + 10 {
-            assert_eq!(once.begin(key(n), n, soon()), Begun::First);
+            assert!(once.begin(key(n), n, soon()));
             once.finish(key(n), 1);
         }
 
-        assert_eq!(once.begin(key(0), 9, soon()), Begun::Again(0));
-        assert_eq!(
-            once.begin(key(10), 9, soon()),
-            Begun::First,
-            "its sender is the first to stop asking"
-        );
-        assert_eq!(once.begin(key(11), 9, soon()), Begun::Again(11));
+        assert_eq!(once.find(key(0)), Some(0));
+        assert_eq!(once.find(key(10)), None, "its sender is the first to stop asking");
+        assert_eq!(once.find(key(11)), Some(11));
         assert!(once.entries.len() <= UNCONFIRMED_MAX + 2);
     }
 
@@ -271,14 +258,14 @@ mod tests {
     fn confirmed_answers_take_no_room_from_those_in_doubt() {
         let mut once = Once::default();
         for n in 0..20 * UNCONFIRMED_MAX as u128 {
-            assert_eq!(once.begin(key(n), n, soon()), Begun::First);
+            assert!(once.begin(key(n), n, soon()));
             once.finish(key(n), 1);
             if n % 1_000 != 0 {
                 once.forget(key(n));
             }
         }
 
-        assert_eq!(once.begin(key(0), 9, soon()), Begun::Again(0));
+        assert_eq!(once.find(key(0)), Some(0));
         assert!(once.done.len() <= UNCONFIRMED_MAX);
     }
 
@@ -286,19 +273,19 @@ mod tests {
     fn more_than_the_bound_do_not_run_at_once_for_one_receiver_nor_for_all() {
         let mut once = Once::default();
         for n in 0..RECEIVER_MAX as u128 {
-            assert_eq!(once.begin(key(n), (), soon()), Begun::First);
+            assert!(once.begin(key(n), (), soon()));
         }
-        assert_eq!(once.begin(key(u128::MAX), (), soon()), Begun::Full);
+        assert!(!once.begin(key(u128::MAX), (), soon()));
         once.withdraw(key(3));
-        assert_eq!(once.begin(key(u128::MAX), (), soon()), Begun::First);
+        assert!(once.begin(key(u128::MAX), (), soon()));
 
         let of = |shard, n| (Receiver::Shard(ShardId(shard)), MessageId(Uuid::from_u128(n)));
         for shard in 1..16 {
             for n in 0..RECEIVER_MAX as u128 {
-                assert_eq!(once.begin(of(shard, n), (), soon()), Begun::First);
+                assert!(once.begin(of(shard, n), (), soon()));
             }
         }
-        assert_eq!(once.begin(of(99, 0), (), soon()), Begun::Full);
+        assert!(!once.begin(of(99, 0), (), soon()));
         assert_eq!(once.running(), RUNNING_MAX);
     }
 }

@@ -30,8 +30,8 @@ const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
 pub(super) fn serve(transport: &Transport, local: &Arc<Local>) {
     let (local, here) = (Arc::clone(local), Handle::current());
     transport.register(Protocol::Ipc, move |peer: Peer, _: Protocol, stream: Stream| {
-        let local = Arc::clone(&local);
-        let received = here.spawn(async move { receive(&local, peer, stream).await });
+        let (local, came) = (Arc::clone(&local), Instant::now());
+        let received = here.spawn(async move { receive(&local, peer, stream, came).await });
         async move {
             if let Err(error) = AbortOnDropHandle::new(received).await {
                 debug!(%error, "a message was not taken to its end");
@@ -40,14 +40,14 @@ pub(super) fn serve(transport: &Transport, local: &Arc<Local>) {
     });
 }
 
-async fn receive(local: &Arc<Local>, peer: Peer, mut stream: Stream) {
+async fn receive(local: &Arc<Local>, peer: Peer, mut stream: Stream, came: Instant) {
     let frame = match stream.receive(LETTER_WITHIN).await {
         Ok(Some(frame)) => frame,
         Ok(None) => return,
         Err(error) => return debug!(node = %peer.node, %error, "no message came"),
     };
     match Letter::read(&frame) {
-        Ok(letter) => answer(local, &peer, letter, stream).await,
+        Ok(letter) => answer(local, &peer, (letter, came), stream).await,
         Err(error) => {
             warn!(node = %peer.node, %error, "a message can't be read");
             stream.refuse(Refused::Failed);
@@ -56,9 +56,15 @@ async fn receive(local: &Arc<Local>, peer: Peer, mut stream: Stream) {
 }
 
 /// Sends each receiver's reply as it comes, and forgets the message once the sender confirms them.
-async fn answer(local: &Arc<Local>, peer: &Peer, letter: Letter, mut stream: Stream) {
+async fn answer(
+    local: &Arc<Local>,
+    peer: &Peer,
+    (letter, came): (Letter, Instant),
+    mut stream: Stream,
+) {
     let left = Duration::from_millis(letter.left_ms.into()).min(TIMEOUT_MAX);
-    let deadline = Instant::now() + left;
+    // From when its stream came, however long this task had to wait: the window counts on it.
+    let deadline = came + left;
     let cancelled = CancellationToken::new();
     let event: Arc<str> = letter.event.into();
     let Some(data) = local.hold(Bytes::from(letter.data.0)) else {
@@ -83,6 +89,8 @@ async fn answer(local: &Arc<Local>, peer: &Peer, letter: Letter, mut stream: Str
             async move { (receiver, local.run(errand).await) }
         })
         .collect();
+    // Only handlers need it from here on.
+    drop(data);
     let mut answered = Vec::new();
     loop {
         let (receiver, answer) = tokio::select! {
@@ -101,7 +109,7 @@ async fn answer(local: &Arc<Local>, peer: &Peer, letter: Letter, mut stream: Str
         let is_end = !matches!(answer, Err(Failure::Moved | Failure::Overloaded));
         let reply = Reply { receiver, answer: answer.map(|bytes| Data(bytes.to_vec())) };
         if let Err(error) = stream.sender.send(&wire::encode(&reply), REPLY_WITHIN).await {
-            if matches!(error, StreamError::Refused(_)) {
+            if is_goodbye(&Err(error.clone())) {
                 cancelled.cancel();
             }
             return debug!(node = %peer.node, %error, "a reply was not sent");
@@ -115,7 +123,7 @@ async fn answer(local: &Arc<Local>, peer: &Peer, letter: Letter, mut stream: Str
     }
 }
 
-/// Whether the sender says that it wants no more of this stream.
+/// Whether the sender says that it wants no answer, or no more of them. One that asks again ends its stream otherwise.
 const fn is_goodbye(heard: &Result<Option<Bytes>, StreamError>) -> bool {
-    matches!(heard, Ok(_) | Err(StreamError::Refused(_)))
+    matches!(heard, Ok(_) | Err(StreamError::Refused(Refused::GivenUp)))
 }

@@ -5,7 +5,6 @@
 //! checkpoint is committed, connections are closed so that their sessions live on, the log is closed.
 
 mod changes;
-mod core;
 mod discord;
 mod enrol;
 mod entry;
@@ -20,6 +19,7 @@ mod recover;
 mod residents;
 mod signals;
 mod target;
+mod threads;
 mod tokens;
 mod view;
 
@@ -56,11 +56,11 @@ use crate::raft::Handle;
 use crate::state::{Command, Outcome, State};
 use crate::telemetry::Metrics;
 
-use core::Core;
 use discord::Discord;
 use entry::Entry;
 use member::Member;
 use residents::Here;
+use threads::Threads;
 use view::{Front, NodeView};
 
 /// How long the orderly end of the agent may take, beyond which its tasks are dropped.
@@ -120,7 +120,7 @@ pub struct Node {
     upkeep: JoinHandle<()>,
     permits: JoinHandle<()>,
     /// Last: what runs there ends with it.
-    _core: Core,
+    _threads: Threads,
 }
 
 /// What is stopped after what.
@@ -158,16 +158,17 @@ impl Node {
 
         let stop = CancellationToken::new();
         let _stopped_if_dropped = stop.clone().drop_guard();
-        let core = Core::start().map_err(NodeError::Threads)?;
+        let threads = Threads::start().map_err(NodeError::Threads)?;
         let entry = Entry { config: config.clone(), candidates, waiting, stop };
-        let member = match core.run(async move { entry.enter().await }).await {
+        let member = match threads.run(async move { entry.enter().await }).await {
             Ok(member) => member,
             Err(error) => {
                 http.stop().await;
                 return Err(error);
             }
         };
-        let parts = Parts { core, config, bot, handlers, metrics, token, front, http, http_addr };
+        let parts =
+            Parts { threads, config, bot, handlers, metrics, token, front, http, http_addr };
         parts.assemble(member, discord).await
     }
 
@@ -336,7 +337,7 @@ enum Event {
 
 /// What a node that has become a member is made of.
 struct Parts {
-    core: Core,
+    threads: Threads,
     config: Config,
     bot: Arc<dyn DynBot>,
     handlers: Handlers,
@@ -358,7 +359,7 @@ impl Parts {
         let (control, doors) =
             Control::new(raft.clone(), member.right.clone(), Some(&member.transport), options);
         // From here on: without a leader's loop there is no leader that grants or plans.
-        let control = self.core.spawn(control.run(stop.rest.clone()));
+        let control = self.threads.spawn(control.run(stop.rest.clone()));
         let settled = discord.settle(&raft).await;
         let gateway = match settled.and_then(|url| connection(&self.config, &self.token, url)) {
             Ok(gateway) => gateway,
@@ -405,17 +406,17 @@ impl Parts {
             ipc,
             http: self.http,
             http_addr: self.http_addr,
-            agent: self.core.spawn(agent.run(stop.agent.clone())),
+            agent: self.threads.spawn(agent.run(stop.agent.clone())),
             control,
             discord: tokio::spawn(discord.watch(raft, stop.rest.clone())),
             upkeep,
-            permits: self.core.spawn(permits.run(stop.rest.clone())),
+            permits: self.threads.spawn(permits.run(stop.rest.clone())),
             draining,
             wishes: doors.wishes,
             leave,
             stop,
             member,
-            _core: self.core,
+            _threads: self.threads,
         })
     }
 

@@ -3,6 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::{
+    future::{BoxFuture, FutureExt as _},
+    stream::{FuturesUnordered, StreamExt as _},
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, watch},
     task::JoinSet,
@@ -24,7 +28,7 @@ use crate::state::State;
 use crate::transport::{Protocol, Refused, StreamError, Transport};
 
 /// Between the first two attempts for a receiver that was not where it was looked for. It doubles up to [`PATIENCE_MAX`]:
-/// so a move is followed within twice its time, and a thousand messages that wait for one cost little.
+/// so that a thousand messages that wait cost little, and one receiver's move is followed within twice its time.
 const PATIENCE_MIN: Duration = Duration::from_millis(5);
 
 /// Between two attempts at last.
@@ -53,14 +57,14 @@ pub(super) struct Letterhead {
 }
 
 impl Letterhead {
-    fn letter(&self, receivers: Vec<Address>) -> Letter {
+    fn letter(&self, receivers: Vec<Address>, left: Duration) -> Letter {
         Letter {
             id: self.id,
             kind: self.kind,
             event: self.event.as_ref().to_owned(),
             sender: self.sender.shard,
             sent_at: self.sent_at,
-            left_ms: 0,
+            left_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
             receivers,
             data: Data(self.data.to_vec()),
         }
@@ -76,6 +80,8 @@ enum Attempt {
     InDoubt,
 }
 
+type Turn = OwnedSemaphorePermit;
+
 type Outcome = (Receiver, Place, Attempt);
 
 pub(super) struct Delivery {
@@ -88,13 +94,18 @@ pub(super) struct Delivery {
     waiting: Receivers,
     /// For whom it is on its way.
     under_way: Receivers,
+    /// Whom the last attempt did not reach.
+    unreached: Receivers,
     /// Where a receiver was when it may have met the message.
     doubts: BTreeMap<Receiver, Place>,
     done: BTreeMap<Receiver, Result<Bytes, IpcError>>,
-    /// Where each receiver takes one message of this node after the other.
+    /// Where messages to each receiver take turns.
     lines: Arc<Lines>,
-    /// For whom it has a place there.
-    in_line: BTreeMap<Receiver, OwnedSemaphorePermit>,
+    /// For whom it is in line.
+    in_line: Receivers,
+    turns: FuturesUnordered<BoxFuture<'static, (Receiver, Option<Turn>)>>,
+    /// For whom it has its turn.
+    has_turn: BTreeMap<Receiver, Turn>,
     calls: JoinSet<()>,
     /// The node stops.
     closed: CancellationToken,
@@ -117,25 +128,29 @@ impl Delivery {
             transport,
             waiting: Receivers::new(),
             under_way: Receivers::new(),
+            unreached: Receivers::new(),
             doubts: BTreeMap::new(),
             done: BTreeMap::new(),
             lines,
-            in_line: BTreeMap::new(),
+            in_line: Receivers::new(),
+            turns: FuturesUnordered::new(),
+            has_turn: BTreeMap::new(),
             calls: JoinSet::new(),
             closed,
             alone_since: None,
         }
     }
 
-    /// Waits for the receiver's line to have a place, which a message for one alone is not sent without.
+    /// Waits for its turn at the receiver, without which a message for one alone is not sent.
     ///
     /// # Errors
     ///
     /// [`IpcError::TimedOut`].
     pub(super) async fn stand_in_line(&mut self, receiver: Receiver) -> Result<(), IpcError> {
-        let place = timeout_at(self.head.deadline, self.lines.of(receiver).acquire_owned()).await;
-        let place = place.map_err(|_| IpcError::TimedOut { may_have_run: false })?;
-        self.in_line.extend(place.ok().map(|place| (receiver, place)));
+        let turn =
+            timeout_at(self.head.deadline, self.lines.of(receiver).alone.acquire_owned()).await;
+        let turn = turn.map_err(|_| IpcError::TimedOut { may_have_run: false })?;
+        self.has_turn.extend(turn.ok().map(|turn| (receiver, turn)));
         Ok(())
     }
 
@@ -156,8 +171,12 @@ impl Delivery {
             if self.waiting.is_empty() && self.under_way.is_empty() {
                 return self.done;
             }
-            let retry = !self.waiting.is_empty();
+            let retry = !self.waiting.is_subset(&self.in_line);
             tokio::select! {
+                Some(turn) = self.turns.next() => {
+                    self.take_turns(turn);
+                    look = Instant::now();
+                }
                 Some(outcome) = outcomes.recv() => self.settle(outcome),
                 () = self.closed.cancelled() => {
                     self.give_up();
@@ -174,34 +193,55 @@ impl Delivery {
 
     /// Looks for the receivers that wait, and sends them the message: one letter to a node.
     fn send_what_waits(&mut self, told: &mpsc::Sender<Outcome>) {
+        self.give_up_without_a_quorum();
         let state = Arc::clone(&self.states.borrow());
         let mut letters: BTreeMap<NodeId, Vec<(Receiver, Place)>> = BTreeMap::new();
         for receiver in self.waiting.clone() {
             match self.next_stop(&state, receiver) {
                 Err(error) => self.end(receiver, Err(error)),
-                Ok(Some(place)) if self.has_place_in_line(receiver) => {
+                Ok(Some(place)) if self.has_its_turn(receiver) => {
                     self.waiting.remove(&receiver);
                     self.under_way.insert(receiver);
                     letters.entry(place.node).or_default().push((receiver, place));
                 }
-                Ok(_) => {}
+                Ok(Some(_)) => {}
+                Ok(None) => drop(self.unreached.insert(receiver)),
             }
         }
         for (node, receivers) in letters {
             self.send(node, receivers, told.clone());
         }
-        self.look_for_a_quorum();
     }
 
-    /// Whether it may be sent: of a message for many, what a slow receiver has no place for does not hold up the rest.
-    fn has_place_in_line(&mut self, receiver: Receiver) -> bool {
-        if self.in_line.contains_key(&receiver) {
+    /// Whether it may be sent; if not, it is in line from now on. A slow receiver of a message for many does not hold up the
+    /// others.
+    fn has_its_turn(&mut self, receiver: Receiver) -> bool {
+        if self.has_turn.contains_key(&receiver) {
             return true;
         }
-        let place = self.lines.of(receiver).try_acquire_owned();
-        let has = place.is_ok();
-        self.in_line.extend(place.ok().map(|place| (receiver, place)));
-        has
+        if !self.in_line.contains(&receiver) {
+            let line = self.lines.of(receiver).many;
+            match Arc::clone(&line).try_acquire_owned() {
+                Ok(turn) => drop(self.has_turn.insert(receiver, turn)),
+                Err(_) => {
+                    self.in_line.insert(receiver);
+                    let turn = line.acquire_owned();
+                    self.turns.push(turn.map(move |turn| (receiver, turn.ok())).boxed());
+                }
+            }
+        }
+        self.has_turn.contains_key(&receiver)
+    }
+
+    /// Its turn has come, and perhaps that of more receivers on the same node.
+    fn take_turns(&mut self, first: (Receiver, Option<Turn>)) {
+        let mut next = Some(first);
+        while let Some((receiver, turn)) = next {
+            self.in_line.remove(&receiver);
+            let wanted = turn.filter(|_| self.waiting.contains(&receiver));
+            self.has_turn.extend(wanted.map(|turn| (receiver, turn)));
+            next = self.turns.next().now_or_never().flatten();
+        }
     }
 
     /// Where the message goes next for this receiver: to whoever may have met it, while that can still say what became of
@@ -214,17 +254,17 @@ impl Delivery {
         }
     }
 
-    /// Without a quorum nobody becomes an owner.
-    fn look_for_a_quorum(&mut self) {
-        if self.waiting.is_empty() || self.local.residents.has_quorum() {
+    /// Without a quorum nobody becomes an owner: whoever is not reached for that long will not be.
+    fn give_up_without_a_quorum(&mut self) {
+        if self.local.residents.has_quorum() {
             self.alone_since = None;
             return;
         }
-        let since = *self.alone_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < ALONE_FOR {
+        if self.alone_since.get_or_insert_with(Instant::now).elapsed() < ALONE_FOR {
             return;
         }
-        for receiver in std::mem::take(&mut self.waiting) {
+        let unreached: Vec<_> = self.waiting.intersection(&self.unreached).copied().collect();
+        for receiver in unreached {
             let error = match self.doubts.contains_key(&receiver) {
                 true => IpcError::OwnerLost { may_have_run: true },
                 false => IpcError::NoQuorum,
@@ -254,13 +294,13 @@ impl Delivery {
         for part in receivers.chunks(RECEIVERS_MAX) {
             let mut left: BTreeMap<_, _> = part.iter().copied().collect();
             let addresses = part.iter().map(|(receiver, place)| self.address(*receiver, *place));
-            let letter = head.letter(addresses.collect());
-            let (transport, deadline) = (self.transport.clone(), head.deadline);
-            let told = told.clone();
+            let addresses: Vec<_> = addresses.collect();
+            let (transport, head, told) = (self.transport.clone(), head.clone(), told.clone());
             self.calls.spawn(async move {
                 let rest = match &transport {
                     Some(transport) => {
-                        carry(transport, node, (letter, deadline), &mut left, &told).await
+                        let letter = (&head, addresses);
+                        carry(transport, node, letter, &mut left, &told).await
                     }
                     None => Rest::Unsent,
                 };
@@ -277,12 +317,18 @@ impl Delivery {
 
     fn address(&self, receiver: Receiver, place: Place) -> Address {
         let doubt = self.doubts.get(&receiver).filter(|doubt| **doubt == place);
-        Address { receiver, tenure: place.tenure, met: doubt.map(|doubt| doubt.boot) }
+        // What may run twice goes on where it was forgotten.
+        let met = doubt.filter(|_| !self.idempotent).map(|doubt| doubt.boot);
+        Address { receiver, tenure: place.tenure, met }
     }
 
     fn settle(&mut self, (receiver, place, attempt): Outcome) {
         // Ends what has finished, or it would be kept until the last answer.
         while self.calls.try_join_next().is_some() {}
+        match attempt {
+            Attempt::Unsent => self.unreached.insert(receiver),
+            Attempt::Answered(_) | Attempt::InDoubt => self.unreached.remove(&receiver),
+        };
         match attempt {
             Attempt::Answered(Ok(bytes)) => self.end(receiver, Ok(bytes)),
             // Nobody waits for it: it can try again until its time is over.
@@ -293,9 +339,8 @@ impl Delivery {
             }
             Attempt::Answered(Err(failure)) => match failure.into_error(&self.head.event) {
                 Some(error) => self.end(receiver, Err(error)),
-                // It has met nobody there, so that it may go to whoever comes next.
                 None => {
-                    self.doubts.remove(&receiver);
+                    self.not_met(receiver, place);
                     self.again(receiver);
                 }
             },
@@ -307,6 +352,15 @@ impl Delivery {
         }
     }
 
+    /// It has met nobody at `place`, and will not once the receiver has moved on: until then a copy that is still on its
+    /// way there may.
+    fn not_met(&mut self, receiver: Receiver, at: Place) {
+        let is_there = place(&self.states.borrow(), receiver) == Ok(Some(at));
+        if !is_there && self.doubts.get(&receiver) == Some(&at) {
+            self.doubts.remove(&receiver);
+        }
+    }
+
     fn again(&mut self, receiver: Receiver) {
         self.under_way.remove(&receiver);
         self.waiting.insert(receiver);
@@ -315,7 +369,7 @@ impl Delivery {
     fn end(&mut self, receiver: Receiver, answer: Result<Bytes, IpcError>) {
         self.waiting.remove(&receiver);
         self.under_way.remove(&receiver);
-        self.in_line.remove(&receiver);
+        self.has_turn.remove(&receiver);
         self.done.insert(receiver, answer);
     }
 
@@ -363,46 +417,52 @@ enum Rest {
 async fn carry(
     transport: &Transport,
     node: NodeId,
-    (mut letter, deadline): (Letter, Instant),
+    (head, addresses): (&Letterhead, Vec<Address>),
     left: &mut BTreeMap<Receiver, Place>,
     told: &mpsc::Sender<Outcome>,
 ) -> Rest {
-    let time_left = || deadline.saturating_duration_since(Instant::now());
+    let time_left = || head.deadline.saturating_duration_since(Instant::now());
     // Where it does not open, nothing was sent.
     let opened = transport.open(node, Protocol::Ipc, time_left().min(OPEN_WITHIN)).await;
     let Ok(mut stream) = opened else { return Rest::Unsent };
-    letter.left_ms = u32::try_from(time_left().as_millis()).unwrap_or(u32::MAX);
+    let letter = head.letter(addresses, time_left());
     // Nobody acts on a part of a letter.
     if stream.send(&wire::encode(&letter), time_left()).await.is_err() {
         return Rest::Unsent;
     }
-    while !left.is_empty() {
+    let rest = loop {
         match stream.receive(time_left()).await {
             Ok(Some(frame)) => {
                 let Ok(Reply { receiver, answer }) = wire::decode(&frame) else {
-                    return Rest::InDoubt;
+                    break Rest::InDoubt;
                 };
-                let Some(place) = left.remove(&receiver) else { return Rest::InDoubt };
-                if left.is_empty() {
+                let Some(place) = left.remove(&receiver) else { break Rest::InDoubt };
+                let is_last = left.is_empty();
+                if is_last {
                     // All is here, and need not be remembered. Before it is told: then nobody waits for this any more.
                     stream.finish();
                 }
                 let attempt = Attempt::Answered(answer.map(|Data(json)| Bytes::from(json)));
                 let _ = told.send((receiver, place, attempt)).await;
+                if is_last {
+                    return Rest::InDoubt;
+                }
             }
-            Ok(None) => return Rest::InDoubt,
-            Err(error) => return rest_of(&error),
+            Ok(None) => break Rest::InDoubt,
+            Err(error) => break rest_of(&error),
         }
-    }
-    Rest::InDoubt
+    };
+    // And not by dropping it, which says that nobody wants an answer any more: it is asked for again.
+    stream.refuse(Refused::Late);
+    rest
 }
 
-/// A stream that was turned away at the door has met no handler.
+/// A stream that was turned away at the door, or whose letter could not be read, has met no handler.
 fn rest_of(error: &StreamError) -> Rest {
     match error {
-        StreamError::Refused(Refused::Busy | Refused::NotServed | Refused::NotAllowed) => {
-            Rest::Unsent
-        }
+        StreamError::Refused(
+            Refused::Busy | Refused::NotServed | Refused::NotAllowed | Refused::Failed,
+        ) => Rest::Unsent,
         StreamError::Refused(_)
         | StreamError::Ended(_)
         | StreamError::TooLarge { .. }

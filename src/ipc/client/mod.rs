@@ -23,7 +23,7 @@ use super::{
     handlers::{Call, Handlers},
     local::{Local, Residents},
     message::{DATA_MAX, MessageId, MessageKind, Receiver, Sender},
-    route::{Everyone, Target},
+    route::{Everyone, Target, place},
     server,
     wire::EVENT_MAX,
 };
@@ -46,8 +46,11 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 /// Requests of this node that are under way at once. More are refused: who sends faster than is answered must notice.
 const REQUESTS_MAX: usize = 16_384;
 
-/// Broadcasts of this node that are under way at once: each is for all, so it takes much more.
-const BROADCASTS_MAX: usize = 1_024;
+/// Receivers of this node's messages for many that are under way at once: some hundred bytes each.
+const RECEIVERS_MAX: usize = 1_048_576;
+
+/// A message for few counts as one for so many, so that there are at most 1,024 of them.
+const RECEIVERS_MIN: usize = 1_024;
 
 /// What an [`Ipc`] is made of.
 pub struct Options {
@@ -145,7 +148,7 @@ impl Ipc {
             states,
             transport: Mutex::new(transport),
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
-            broadcasts: Arc::new(Semaphore::new(BROADCASTS_MAX)),
+            broadcasts: Arc::new(Semaphore::new(RECEIVERS_MAX)),
             lines: Arc::default(),
             closed: CancellationToken::new(),
         };
@@ -209,9 +212,14 @@ impl Ipc {
         event: &str,
         data: &impl Serialize,
     ) -> Result<A, IpcError> {
-        let receiver = target.receiver(&self.shared.states.borrow())?;
+        let receiver = {
+            let state = self.shared.states.borrow();
+            let receiver = target.receiver(&state)?;
+            place(&state, receiver)?;
+            receiver
+        };
         let mut delivery = self.delivery(MessageKind::Request, options, event, data)?;
-        let _place = place(&self.shared.requests)?;
+        let _room = room(&self.shared.requests, 1)?;
         delivery.stand_in_line(receiver).await?;
         let mut answers = delivery.run([receiver].into()).await;
         let answer =
@@ -246,7 +254,8 @@ impl Ipc {
     ) -> Result<Answers<A>, IpcError> {
         let receivers = everyone.receivers(&self.shared.states.borrow())?;
         let delivery = self.delivery(MessageKind::Request, options, event, data)?;
-        let _place = place(&self.shared.broadcasts)?;
+        let _room =
+            room(&self.shared.broadcasts, receivers.len().clamp(RECEIVERS_MIN, RECEIVERS_MAX))?;
         let mut all = Answers { answers: BTreeMap::new(), failed: BTreeMap::new() };
         for (receiver, answer) in delivery.run(receivers).await {
             match answer.and_then(|bytes| read(&bytes)) {
@@ -262,8 +271,8 @@ impl Ipc {
     ///
     /// # Errors
     ///
-    /// [`IpcError::TooLarge`], and [`IpcError::Overloaded`] where a thousand of this node's have not reached everyone yet:
-    /// wait a moment, and try again.
+    /// [`IpcError::TooLarge`], and [`IpcError::Overloaded`] where a thousand of this node's have not reached everyone yet
+    /// (fewer from 1,024 shards on): wait a moment, and try again.
     pub fn broadcast(&self, event: &str, data: &impl Serialize) -> Result<(), IpcError> {
         self.broadcast_to(Everyone::Shards, event, data)
     }
@@ -282,10 +291,11 @@ impl Ipc {
         let receivers = everyone.receivers(&self.shared.states.borrow())?;
         let delivery =
             self.delivery(MessageKind::Broadcast, RequestOptions::default(), event, data)?;
-        let place = place(&self.shared.broadcasts)?;
+        let room =
+            room(&self.shared.broadcasts, receivers.len().clamp(RECEIVERS_MIN, RECEIVERS_MAX))?;
         let event = event.to_owned();
         tokio::spawn(async move {
-            let _place = place;
+            let _room = room;
             for (receiver, told) in delivery.run(receivers).await {
                 if let Err(error) = told {
                     debug!(%receiver, event, %error, "a broadcast did not reach everyone");
@@ -355,8 +365,9 @@ impl Ipc {
     }
 }
 
-fn place(under_way: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, IpcError> {
-    Arc::clone(under_way).try_acquire_owned().map_err(|_| IpcError::Overloaded)
+fn room(under_way: &Arc<Semaphore>, count: usize) -> Result<OwnedSemaphorePermit, IpcError> {
+    let count = u32::try_from(count).map_err(|_| IpcError::Overloaded)?;
+    Arc::clone(under_way).try_acquire_many_owned(count).map_err(|_| IpcError::Overloaded)
 }
 
 fn read<A: DeserializeOwned>(bytes: &[u8]) -> Result<A, IpcError> {

@@ -169,6 +169,48 @@ async fn a_former_owner_that_has_started_again_is_not_asked() {
     assert_eq!(again.load(Ordering::SeqCst), 0);
 }
 
+/// As one does that reads too slowly: it asks again.
+#[tokio::test(start_paused = true)]
+async fn only_a_sender_that_says_that_it_has_its_answer_is_not_remembered() {
+    let world = World::of(2);
+    let ran = world.greeters();
+    let transport = world.nodes[&NodeId(1)].1.clone();
+    let receiver = Receiver::Shard(ShardId(2));
+    let epoch = world.states.borrow().shards()[&ShardId(2)].epoch().unwrap();
+    let letter = wire::Letter {
+        id: MessageId(Uuid::from_u128(7)),
+        kind: MessageKind::Request,
+        event: "greet".to_owned(),
+        sender: None,
+        sent_at: crate::model::UnixMillis(0),
+        left_ms: 60_000,
+        receivers: vec![wire::Address {
+            receiver,
+            tenure: route::Tenure::Shard(epoch),
+            met: Some(BootEpoch(1)),
+        }],
+        data: wire::Data(b"\"hello\"".to_vec()),
+    };
+    for _ in 0..3 {
+        let mut stream = transport.open(NodeId(2), Protocol::Ipc, PATIENCE).await.unwrap();
+        stream.send(&wire::encode(&letter), PATIENCE).await.unwrap();
+        let frame = stream.receive(PATIENCE).await.unwrap().unwrap();
+        let reply: wire::Reply = wire::decode(&frame).unwrap();
+        assert!(reply.answer.is_ok());
+        stream.refuse(crate::transport::Refused::Late);
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!((ran.load(Ordering::SeqCst), world.remembered()), (1, 1));
+    }
+
+    let mut stream = transport.open(NodeId(2), Protocol::Ipc, PATIENCE).await.unwrap();
+    stream.send(&wire::encode(&letter), PATIENCE).await.unwrap();
+    stream.receive(PATIENCE).await.unwrap().unwrap();
+    stream.finish();
+
+    until("it is forgotten", || world.remembered() == 0).await;
+    assert_eq!(ran.load(Ordering::SeqCst), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_was_found_again_learns_that_nobody_waits_any_more() {
     let world = World::of(2);

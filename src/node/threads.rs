@@ -6,20 +6,20 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Raft, leases and the sockets take little time, but soon: one thread stays free while the other encrypts.
-const THREADS: usize = 2;
+/// Raft, leases and the sockets take little time, but want it soon: one is free while the other encrypts.
+const COUNT: usize = 2;
 
-/// Runs Raft, leases, the loops of the leader and the agent, and the way to the other nodes. A bot's handlers, its events and its messages run
-/// elsewhere: a handler that blocks or a storm of messages then costs the node its shards' time, and not its lease or the
-/// cluster its leader. The operating system shares the processor fairly between threads; a runtime's tasks wait for each
-/// other.
+/// Runs Raft, leases, the loops of the leader and the agent, and the way to the other nodes. A bot's handlers, its events
+/// and its messages run elsewhere: a handler that blocks or a storm of messages then costs the node its shards' time, and
+/// not its lease or the cluster its leader. The system shares the processor fairly between threads; a runtime's tasks wait
+/// for each other.
 #[derive(Debug)]
-pub(super) struct Core(Option<Runtime>);
+pub(super) struct Threads(Option<Runtime>);
 
-impl Core {
+impl Threads {
     pub(super) fn start() -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
-            .worker_threads(THREADS)
+            .worker_threads(COUNT)
             .thread_name("apolo-core")
             .enable_all()
             .build()?;
@@ -45,7 +45,7 @@ impl Core {
     }
 }
 
-impl Drop for Core {
+impl Drop for Threads {
     /// In the background, since a runtime may not be waited for from within another.
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
