@@ -7,7 +7,10 @@ use crate::model::{
     ShardId, ShardTotal, TokenId, UnixMillis,
 };
 
-use super::{Facts, NewToken, Purpose, RosterReport, TokenUse};
+use super::{
+    Facts, NewToken, Purpose, RosterReport, TokenUse,
+    user::{UserBatch, UserOutcome},
+};
 
 /// A change of the replicated state. New variants go to the end: their position is their number on disk.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -154,6 +157,8 @@ pub enum Command {
     },
     /// What shards' owners have counted of their guilds. Each counts by itself, as reports do.
     CountGuilds(Vec<RosterReport>),
+    /// What the bot wants changed of what it keeps.
+    User(UserBatch),
 }
 
 /// A stretch of a node's life: it ends with a loss, and with the next start.
@@ -225,6 +230,8 @@ pub enum Outcome {
     Stale,
     /// The state forbids it. Nothing changed.
     Refused(Refusal),
+    /// What became of each of a batch's operations, in order.
+    User(Vec<UserOutcome>),
 }
 
 /// Why a command was refused.
@@ -352,6 +359,7 @@ impl Command {
             Self::UseToken { .. } => "use_token",
             Self::RevokeToken { .. } => "revoke_token",
             Self::CountGuilds(_) => "count_guilds",
+            Self::User(_) => "user",
         }
     }
 }

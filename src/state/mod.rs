@@ -21,6 +21,7 @@ mod shard;
 #[cfg(test)]
 mod tests;
 mod tokens;
+pub mod user;
 
 pub use codec::{CodecError, decode_command, decode_state, encode_command, encode_state};
 pub use command::{Command, Gateway, Limits, Loss, Move, Outcome, Refusal, ShardReport};
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     ClusterId, Epoch, LogIndex, NodeId, ShardId, ShardTotal, SystemHealth, TokenId, system_health,
 };
+use user::UserState;
 
 /// What all nodes of a cluster know.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
@@ -59,6 +61,8 @@ pub struct State {
     tokens: BTreeMap<TokenId, Invitation>,
     /// The guilds of the shards. Not part of version 2.
     rosters: BTreeMap<ShardId, Roster>,
+    /// What the bot keeps. Not part of version 3.
+    user: UserState,
 }
 
 /// Removed nodes that are remembered. An id is never used again, so one that is forgotten has been dead for as long as
@@ -143,6 +147,12 @@ impl State {
         &self.rosters
     }
 
+    /// What the bot keeps.
+    #[must_use]
+    pub const fn user(&self) -> &UserState {
+        &self.user
+    }
+
     /// The last entry that is part of this state.
     #[must_use]
     pub const fn applied(&self) -> LogIndex {
@@ -219,6 +229,10 @@ impl State {
             Command::UseToken { token, name, by } => self.use_token(token, &name, by),
             Command::RevokeToken { token } => self.revoke_token(token),
             Command::CountGuilds(reports) => self.count_guilds(&reports),
+            Command::User(batch) => match batch.sent {
+                Some(sent) if self.is_gone(sent.node) => Outcome::Refused(Refusal::Unknown),
+                _ => Outcome::User(self.user.apply(batch)),
+            },
         }
     }
 

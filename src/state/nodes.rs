@@ -154,6 +154,7 @@ impl State {
     pub(super) fn recover(&mut self, survivor: NodeId, gone: &[NodeId]) -> Outcome {
         self.generation += 1;
         self.lead = None;
+        self.user.leap();
         for shard in self.shards.values_mut().filter(|shard| !shard.is_owned_by(survivor)) {
             shard.lose_owner();
         }
@@ -171,6 +172,7 @@ impl State {
     fn note_gone(&mut self, id: NodeId) {
         self.gone.retain(|gone| *gone != id);
         self.gone.push(id);
+        self.user.forget(id);
         let beyond = self.gone.len().saturating_sub(GONE_MAX);
         self.gone.drain(..beyond);
     }

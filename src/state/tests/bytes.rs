@@ -1,6 +1,9 @@
 //! The bytes of every version.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::state::user::{Condition, Path, Sender, UserBatch, UserOp, UserOutcome};
 
 #[test]
 fn bytes_of_a_newer_version_are_refused_by_name() {
@@ -39,8 +42,15 @@ fn a_state_written_by_version_2_is_still_read() {
 }
 
 #[test]
-fn a_state_written_by_version_3_is_still_read_and_written_the_same() {
+fn a_state_written_by_version_3_is_still_read() {
     let golden = unhex(include_str!("../../../tests/data/state/state-v3.txt").trim());
+
+    assert_eq!(decode_state(&golden), Ok(before_user().state));
+}
+
+#[test]
+fn a_state_written_by_version_4_is_still_read_and_written_the_same() {
+    let golden = unhex(include_str!("../../../tests/data/state/state-v4.txt").trim());
 
     let bytes: String = encode_state(&state()).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(encode_state(&state()), golden, "{bytes}");
@@ -49,10 +59,52 @@ fn a_state_written_by_version_3_is_still_read_and_written_the_same() {
 
 /// A state with something of everything.
 fn state() -> State {
+    let mut log = before_user();
+    let ops = user_ops();
+    let Outcome::User(outcomes) = log.apply(Command::User(UserBatch { ops, ..batch(1) })) else {
+        panic!("it is a batch");
+    };
+    let refused = |outcome: &&UserOutcome| matches!(outcome, UserOutcome::Refused(_));
+    assert_eq!(outcomes.iter().filter(refused).count(), 4, "{outcomes:?}");
+    log.apply(Command::User(UserBatch { now_ms: 70_500, ..UserBatch::default() }));
+    log.state
+}
+
+fn batch(number: u64) -> UserBatch {
+    let sent = Some(Sender { node: NODE, boot: BootEpoch(3), number });
+    UserBatch { sent, now_ms: 70_000, ops: Vec::new() }
+}
+
+/// One operation of every kind, in the order of their numbers.
+fn user_ops() -> Vec<UserOp> {
+    let path = |key| Path::new("default", key);
+    let member = Arc::from("ada");
+    let put = |key, ttl_ms, condition| {
+        let value = b"value"[..].into();
+        UserOp::Put { path: path(key), value, ttl_ms, condition }
+    };
+    vec![
+        put("a", Some(500), Condition::Always),
+        put("b", None, Condition::Absent),
+        put("b", None, Condition::Value(b"value"[..].into())),
+        UserOp::Delete { path: path("b"), condition: Condition::Revision(300) },
+        UserOp::Increment { path: path("counter"), by: -300, ttl_ms: Some(60_000) },
+        UserOp::AddScore { path: path("board"), member: Arc::clone(&member), by: 7 },
+        UserOp::SetScore { path: path("board"), member: Arc::clone(&member), score: -7 },
+        UserOp::RemoveMember { path: path("board"), member: "bob".into() },
+        UserOp::Acquire { path: path("lock"), holder: "node-1".into(), ttl_ms: 10_000 },
+        UserOp::Acquire { path: path("lock"), holder: "node-2".into(), ttl_ms: 10_000 },
+        UserOp::Renew { path: path("lock"), token: 300, ttl_ms: 10_000 },
+        UserOp::Release { path: path("lock"), token: 300 },
+    ]
+}
+
+/// The same without what version 3 did not have.
+fn before_user() -> Log {
     let mut log = before_rosters();
     let epoch = log.epoch(ShardId(0));
     log.ok(Command::CountGuilds(vec![rosters::report(ShardId(0), epoch, (1, 300))]));
-    log.state
+    log
 }
 
 /// The same without what version 2 did not have.
@@ -140,5 +192,6 @@ fn one_of_each() -> Vec<Command> {
         },
         Command::RevokeToken { token: tokens::TOKEN },
         Command::CountGuilds(vec![rosters::report(shard, epoch, (2, 70_000))]),
+        Command::User(UserBatch { ops: user_ops(), ..batch(300) }),
     ]
 }

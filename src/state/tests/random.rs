@@ -148,7 +148,8 @@ fn aim(command: &mut Command, state: &State) {
         | Command::CreateToken(_)
         | Command::UseToken { .. }
         | Command::RevokeToken { .. }
-        | Command::CountGuilds(_) => {}
+        | Command::CountGuilds(_)
+        | Command::User(_) => {}
     }
 }
 

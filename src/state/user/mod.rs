@@ -1,0 +1,171 @@
+//! What the bot keeps in the cluster: values with a time to live, counters, leaderboards and locks.
+//!
+//! It promises that every change takes the next revision, so that of two tokens of one lock the later is the greater;
+//! that a key is gone as soon as the state's time has reached its end, on all replicas at the same entry of the log;
+//! that a node's batch counts once however often it was proposed; and that all of it stays within its bounds, exactly
+//! counted. It knows no clock: each batch brings the leader's logical time, which only grows, and stands still while
+//! nobody leads. So a change of leader prolongs a time to live, and never cuts one short.
+//!
+//! Maps are persistent: the state is copied with each batch of entries, and a copy shares all that did not change.
+//!
+//! ```text
+//!   UserBatch { now_ms, ops } ──▶ time, expiry ──▶ each op: check, account, change, remember ──▶ UserOutcome of each
+//! ```
+
+mod apply;
+mod board;
+mod history;
+mod limits;
+mod op;
+mod path;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use board::Board;
+pub use history::{Compacted, UserChange, UserEvent};
+pub use limits::{
+    BATCH_BYTES_MAX, BATCH_OPS_MAX, ENTRY_BYTES, EXPIRED_MAX, HISTORY_BYTES_MAX, HISTORY_MAX,
+    KEY_BYTES_MAX, MEMBER_BYTES, MEMBERS_MAX, NAME_BYTES_MAX, NAMESPACE_BYTES_MAX, TOTAL_BYTES_MAX,
+    TTL_MS_MAX, VALUE_BYTES_MAX,
+};
+pub use op::{Condition, Sender, UserBatch, UserOp, UserOutcome, UserRefusal};
+pub use path::Path;
+pub use value::{Entry, Kind, Value};
+
+use std::{ops::Bound, sync::Arc};
+
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{BootEpoch, NodeId};
+use history::History;
+
+/// Everything that the bot keeps. Cheap to clone.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
+pub struct UserState {
+    revision: u64,
+    now_ms: u64,
+    bytes: u64,
+    entries: RedBlackTreeMapSync<Path, Entry>,
+    /// The keys that are to go, by when.
+    due: RedBlackTreeSetSync<(u64, Path)>,
+    history: History,
+    /// Each node's last batch.
+    senders: RedBlackTreeMapSync<NodeId, Sent>,
+}
+
+/// The last batch of a node, and what came of it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+struct Sent {
+    boot: BootEpoch,
+    number: u64,
+    outcomes: Arc<[UserOutcome]>,
+}
+
+/// What is written: the rest follows from it.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    revision: u64,
+    now_ms: u64,
+    entries: RedBlackTreeMapSync<Path, Entry>,
+    history: History,
+    senders: RedBlackTreeMapSync<NodeId, Sent>,
+}
+
+impl UserState {
+    /// The last change's number. The first is 1.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The logical time, in milliseconds: how long the cluster has been led, as far as the log has told.
+    #[must_use]
+    pub const fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// What counts of [`TOTAL_BYTES_MAX`], in bytes: keys, values, names, and a fixed cost of each.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What a key holds, unless its time is over.
+    #[must_use]
+    pub fn get(&self, path: &Path) -> Option<&Entry> {
+        self.entries.get(path).filter(|entry| !entry.is_over(self.now_ms))
+    }
+
+    /// The keys of a namespace that begin with `prefix`, in order; from behind `after` on, where that is given.
+    pub fn scan<'a>(
+        &'a self,
+        namespace: &'a str,
+        prefix: &'a str,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a Path, &'a Entry)> {
+        let start = match after.filter(|after| *after >= prefix) {
+            Some(after) => Bound::Excluded(Path::new(namespace, after)),
+            None => Bound::Included(Path::new(namespace, prefix)),
+        };
+        self.entries
+            .range((start, Bound::Unbounded))
+            .take_while(move |(path, _)| {
+                &*path.namespace == namespace && path.key.starts_with(prefix)
+            })
+            .filter(|(_, entry)| !entry.is_over(self.now_ms))
+    }
+
+    /// The changes from a revision on.
+    ///
+    /// # Errors
+    ///
+    /// [`Compacted`] where they are not remembered any more.
+    pub fn changes(&self, from: u64) -> Result<impl Iterator<Item = (u64, &UserEvent)>, Compacted> {
+        self.history.since(from)
+    }
+
+    /// The logical time at which the next key is to go, in milliseconds.
+    #[must_use]
+    pub fn next_due(&self) -> Option<u64> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Leaves out as many revisions as may have been given by those that a recovery forgets: a lock's token is never
+    /// given twice.
+    pub(super) fn leap(&mut self) {
+        self.revision += LEAP;
+        self.history.forget(self.revision);
+    }
+
+    /// Forgets a node that never comes back.
+    pub(super) fn forget(&mut self, node: NodeId) {
+        self.senders.remove_mut(&node);
+    }
+}
+
+/// More changes than a cluster makes between two words to one of its voters.
+const LEAP: u64 = 1 << 32;
+
+/// What the entries count, and which of them are to go.
+fn index(entries: &RedBlackTreeMapSync<Path, Entry>) -> (u64, RedBlackTreeSetSync<(u64, Path)>) {
+    let bytes = entries.iter().map(|(path, entry)| entry.bytes(path)).sum();
+    let due = entries.iter().filter_map(|(path, entry)| Some((entry.expires_at?, path.clone())));
+    (bytes, due.collect())
+}
+
+impl From<Stored> for UserState {
+    fn from(Stored { revision, now_ms, entries, history, senders }: Stored) -> Self {
+        let (bytes, due) = index(&entries);
+        Self { revision, now_ms, bytes, entries, due, history, senders }
+    }
+}
+
+impl From<UserState> for Stored {
+    fn from(state: UserState) -> Self {
+        let UserState { revision, now_ms, entries, history, senders, .. } = state;
+        Self { revision, now_ms, entries, history, senders }
+    }
+}
