@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod http;
 pub mod invite;
 pub mod ipc;
+pub mod kv;
 pub mod lease;
 pub mod model;
 pub mod node;

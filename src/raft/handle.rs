@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     model::{LogIndex, NodeId, Profile, UnixMillis},
-    state::{Command, Outcome, State, encode_command},
+    state::{Command, Outcome, State, encode_command, user::UserBatch},
     store::{Backend, Pulse, Recovered},
     transport::Transport,
 };
@@ -31,6 +31,7 @@ use super::{
     error::{COMMAND_BYTES_MAX, FormError, IN_FLIGHT_MAX, ProposeError, StartError},
     leadership::{Leadership, RaftFailure, observe},
     log::Log,
+    logical::Logical,
     machine::Machine,
     members::Members,
     membership::ask_on,
@@ -44,10 +45,13 @@ use super::{
 const PROPOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Between two attempts to find the leader for a command.
-const FIND_LEADER_EVERY: Duration = Duration::from_millis(20);
+pub(super) const FIND_LEADER_EVERY: Duration = Duration::from_millis(20);
 
 /// Commands on their way to the leader at once: a quarter of the streams that Raft's own requests share with them.
 const FORWARDS_MAX: usize = 8;
+
+/// Batches of what the bot keeps that are proposed at once, of all nodes: they leave most places to everything else.
+const USERS_MAX: usize = IN_FLIGHT_MAX / 4;
 
 /// So many bytes are appended between two snapshots, in bytes: 16,000 entries as they are, and 128 of the longest.
 /// Beside them the log keeps the last thousand entries before the snapshot for peers that lag.
@@ -88,6 +92,8 @@ pub struct Handle {
     network: Network,
     in_flight: Arc<Semaphore>,
     forwards: Arc<Semaphore>,
+    users: Arc<Semaphore>,
+    logical: Arc<Logical>,
     states: watch::Receiver<Arc<State>>,
     leadership: watch::Receiver<Leadership>,
     members: watch::Receiver<Members>,
@@ -135,6 +141,8 @@ impl Handle {
             node,
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             forwards: Arc::new(Semaphore::new(FORWARDS_MAX)),
+            users: Arc::new(Semaphore::new(USERS_MAX)),
+            logical: Arc::default(),
             network,
             states,
             leadership: leadership.subscribe(),
@@ -262,8 +270,9 @@ impl Handle {
         command: Command,
         term: Option<u64>,
     ) -> Result<(LogIndex, Outcome), ProposeError> {
-        // What a follower or its clock says of the time counts for nothing.
-        let command = command.dated(UnixMillis::now());
+        let (command, term) = self.timed(command, term)?;
+        let user = matches!(command, Command::User(_)).then(|| self.users.try_acquire());
+        let _place = user.transpose().map_err(|_| ProposeError::Overloaded)?;
         let bytes = encode_command(&command).len();
         if bytes > COMMAND_BYTES_MAX {
             return Err(ProposeError::TooLong { bytes });
@@ -283,6 +292,36 @@ impl Handle {
             Ok(done) => done,
             Err(_elapsed) => Err(ProposeError::Unknown { why: "it took too long" }),
         }
+    }
+
+    /// The command with the leader's time, where it carries one. What a follower or its clock says of it counts for
+    /// nothing. Logical time is one term's, and so is what carries it.
+    fn timed(
+        &self,
+        command: Command,
+        term: Option<u64>,
+    ) -> Result<(Command, Option<u64>), ProposeError> {
+        let Command::User(batch) = command else {
+            return Ok((command.dated(UnixMillis::now()), term));
+        };
+        let leader = match *self.leadership.borrow() {
+            Leadership::Leading { .. } => None,
+            Leadership::Following { leader } => leader,
+        };
+        match self.logical_now() {
+            Some((leads, now_ms)) if term.is_none_or(|term| term == leads) => {
+                Ok((Command::User(UserBatch { now_ms, ..batch }), Some(leads)))
+            }
+            _ => Err(ProposeError::NotLeader { leader }),
+        }
+    }
+
+    /// If this node leads: its term, and the state's logical time in milliseconds as the next batch will carry it.
+    #[must_use]
+    pub fn logical_now(&self) -> Option<(u64, u64)> {
+        let Leadership::Leading { term } = *self.leadership.borrow() else { return None };
+        let known = || self.states.borrow().user().now_ms();
+        Some((term, self.logical.now_ms(term, Instant::now(), known)))
     }
 
     async fn write_in(

@@ -18,15 +18,17 @@ mod error;
 mod handle;
 mod leadership;
 mod log;
+mod logical;
 mod machine;
 mod members;
 mod membership;
 mod network;
 mod reach;
+mod reading;
 mod recover;
 mod standing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod types;
 
 pub use error::{FormError, ProposeError, StartError};

@@ -103,6 +103,9 @@ impl Network {
 /// How long an answer that needs no disk may take.
 const STANDING_WITHIN: Duration = Duration::from_millis(300);
 
+/// How long a leader may take to hear from a quorum: several rounds, and then there may be another leader.
+pub(super) const READ_INDEX_WITHIN: Duration = Duration::from_secs(1);
+
 /// How long a node may take to admit another: a change of the members.
 const ADMIT_WITHIN: Duration = Duration::from_secs(6);
 
@@ -124,6 +127,17 @@ impl Network {
                 Err(None)
             }
             _ => Err(None),
+        }
+    }
+
+    /// Asks `leader`, in the name of `node`, how far one must have applied to read what is committed now.
+    pub(super) async fn ask_read_index(&self, node: NodeId, leader: NodeId) -> Option<LogIndex> {
+        let transport = self.transport.as_ref()?;
+        let request = wire::encode(&Ask::ReadIndex(node));
+        let asked = transport.request(leader, Protocol::Raft, &request, READ_INDEX_WITHIN);
+        match wire::decode(&asked.await.ok()?) {
+            Ok(Reply::ReadAt(index)) => Some(index),
+            _ => None,
         }
     }
 

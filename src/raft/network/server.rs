@@ -92,6 +92,10 @@ impl Server {
             Ask::Vote(request) => answered(self.raft.vote(request).await, failed),
             Ask::PreVote(request) => answered(self.raft.pre_vote(request).await, failed),
             Ask::Standing(_) => Ok(self.stranger(node).map_or(Reply::Member, Reply::NotMember)),
+            Ask::ReadIndex(_) => {
+                let index = self.handle.read_index_here().await;
+                Ok(index.map_or_else(Reply::AskElsewhere, Reply::ReadAt))
+            }
             Ask::Admit(node) => Ok(self.admit(node).await),
             Ask::Transfer(request) => {
                 let done = self.raft.handle_transfer_leader(request).await;

@@ -28,6 +28,8 @@ pub(super) enum Ask {
     Admit(NodeId),
     /// The asker wants to know whether it is a member.
     Standing(NodeId),
+    /// The asker wants to read what was committed before it asked.
+    ReadIndex(NodeId),
 }
 
 impl Ask {
@@ -37,7 +39,7 @@ impl Ask {
             Self::Append(request) => request.vote.leader_id.voted_for,
             Self::Vote(request) | Self::PreVote(request) => request.vote.leader_id.voted_for,
             Self::Transfer(request) => request.from_leader().leader_id.voted_for,
-            Self::Admit(node) | Self::Standing(node) => *node,
+            Self::Admit(node) | Self::Standing(node) | Self::ReadIndex(node) => *node,
         }
     }
 }
@@ -60,6 +62,8 @@ pub(super) enum Reply {
     Gone,
     /// The asker is a member, as far as is known here.
     Member,
+    /// Whoever has applied this entry reads all that was committed when this was asked.
+    ReadAt(LogIndex),
 }
 
 /// What comes before a snapshot's bytes.

@@ -1,4 +1,4 @@
-//! Several nodes, over the simulated network.
+//! Several nodes, over the simulated network; for tests of what stands above Raft, too.
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
@@ -26,7 +26,7 @@ fn copy(memory: &Memory) -> Memory {
     copy
 }
 
-struct Cluster {
+pub(crate) struct Cluster {
     network: SimulatedNetwork,
     id: ClusterId,
     members: Vec<Member>,
@@ -42,7 +42,7 @@ fn start_named(node: u64, boot: u64) -> Command {
 
 impl Cluster {
     /// So many nodes, of which the first `voters` have formed a cluster.
-    async fn formed(nodes: u64, voters: u64) -> Self {
+    pub(crate) async fn formed(nodes: u64, voters: u64) -> Self {
         let network = SimulatedNetwork::new(7);
         let mut cluster = Self { network, id: ClusterId::mint(), members: Vec::new() };
         for id in 1..=nodes {
@@ -58,7 +58,7 @@ impl Cluster {
         cluster
     }
 
-    async fn start(&mut self, id: NodeId) {
+    pub(crate) async fn start(&mut self, id: NodeId) {
         let everyone: Vec<_> = self.members.iter().map(|member| member.id).collect();
         let socket = self.network.join(address(id), Identity::server(self.id, id));
         let member = self.members.iter_mut().find(|member| member.id == id).unwrap();
@@ -84,7 +84,7 @@ impl Cluster {
         }
     }
 
-    async fn kill(&mut self, id: NodeId) {
+    pub(crate) async fn kill(&mut self, id: NodeId) {
         self.network.kill(address(id));
         let member = self.members.iter_mut().find(|member| member.id == id).unwrap();
         let (handle, transport) = member.running.take().unwrap();
@@ -92,29 +92,29 @@ impl Cluster {
         transport.stop().await;
     }
 
-    fn handle(&self, id: u64) -> Handle {
+    pub(crate) fn handle(&self, id: u64) -> Handle {
         let member = self.members.iter().find(|member| member.id == NodeId(id)).unwrap();
         member.running.as_ref().unwrap().0.clone()
     }
 
-    fn running(&self) -> impl Iterator<Item = &Handle> {
+    pub(crate) fn running(&self) -> impl Iterator<Item = &Handle> {
         self.members.iter().filter_map(|member| member.running.as_ref().map(|it| &it.0))
     }
 
-    async fn leader(&self) -> Handle {
+    pub(crate) async fn leader(&self) -> Handle {
         until("a leader", || self.running().any(Handle::is_leader)).await;
         self.running().find(|handle| handle.is_leader()).unwrap().clone()
     }
 
     /// Waits until every running node has applied what `handle` has.
-    async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
         let target = self.running().map(|handle| handle.states().borrow().applied()).max().unwrap();
         let all = || self.running().all(|handle| handle.states().borrow().applied() >= target);
         until("all have applied it", all).await;
     }
 }
 
-async fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     let held = async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;

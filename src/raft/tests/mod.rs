@@ -1,6 +1,6 @@
 //! Raft on real files and in memory.
 
-mod cluster;
+pub(crate) mod cluster;
 
 use std::{
     io,
