@@ -49,6 +49,7 @@ use tracing::{error, info, warn};
 use crate::bot::{Context, DynBot, Notice, Position, Shared};
 use crate::gateway::{self, FatalClose, Permits, ResumePoint, Supervisor};
 use crate::ipc::Ipc;
+use crate::kv::Kv;
 use crate::lease::Right;
 use crate::model::{
     BootEpoch, Epoch, NodeId, Sequence, SessionNumber, ShardId, ShardTotal, UnixMillis,
@@ -105,6 +106,8 @@ pub struct Options {
     pub ipc: Ipc,
     /// Where shards and the bot's code run: what they take of it, this node's loops and its lease do not miss.
     pub bots: runtime::Handle,
+    /// What the bot keeps.
+    pub kv: Kv,
     /// Between two looks at a shard that says nothing new.
     pub health_check_interval: Duration,
     /// A shard without a connection for this long is dead.
@@ -253,6 +256,7 @@ impl Agent {
             cancelled: CancellationToken::new(),
             totals: Mutex::new(None),
             ipc: self.options.ipc.of_shard(shard),
+            kv: self.options.kv.clone(),
         });
         let resumes = held.session().is_some();
         let resumed = resumes.then_some(checkpoint.session);

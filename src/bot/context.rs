@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gateway::{Commands, SendError as CommandError};
 use crate::ipc::Ipc;
+use crate::kv::Kv;
 use crate::model::{
     Epoch, GuildId, Sequence, SessionNumber, ShardId, ShardTotal, SystemHealth, shard_for_guild,
 };
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     /// What the bot says of its guilds, which then counts instead of what the node counted.
     pub(crate) totals: Mutex<Option<GuildTotals>>,
     pub(crate) ipc: Ipc,
+    pub(crate) kv: Kv,
 }
 
 /// Where in the shard's life an event stands.
@@ -131,6 +133,12 @@ impl Context {
     #[must_use]
     pub fn ipc(&self) -> &Ipc {
         &self.shared.ipc
+    }
+
+    /// Values, counters, leaderboards and locks that the whole bot shares.
+    #[must_use]
+    pub fn kv(&self) -> &Kv {
+        &self.shared.kv
     }
 
     /// The shard that a guild belongs to.

@@ -14,6 +14,7 @@
 
 mod access;
 mod bind;
+mod kv;
 mod ready;
 mod routes;
 mod server;
@@ -24,6 +25,10 @@ mod tokens;
 mod view;
 
 pub use bind::{BindError, bind, bind_free};
+pub use kv::{
+    Expected, KvAnswer, KvAsk, KvChange, KvChanges, KvDone, KvProblem, KvRequest, KvRow, KvScore,
+    KvText, ScoreChange,
+};
 pub use ready::{Condition, Readiness, readiness};
 pub use server::{Options, Server};
 pub use socket::{SOCKET_FILE, SocketPath};
@@ -92,6 +97,12 @@ pub trait Source: Send + Sync + fmt::Debug + 'static {
     fn tokens(&self, ask: TokenAsk) -> BoxFuture<'_, Result<TokenAnswer, String>> {
         let _ = ask;
         Box::pin(async { Err("this node knows no tokens".to_owned()) })
+    }
+
+    /// Reads or changes what the bot keeps.
+    fn kv(&self, request: KvRequest) -> BoxFuture<'_, Result<KvAnswer, KvProblem>> {
+        let _ = request;
+        Box::pin(async { Err(KvProblem::Unavailable("this node keeps nothing".to_owned())) })
     }
 
     /// Lets identifies go on after a fatal close code. An error is a sentence for the operator.

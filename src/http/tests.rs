@@ -267,3 +267,25 @@ async fn stopping_closes_idle_connections_and_removes_the_socket() {
     assert!(!dir.path().join(SOCKET_FILE).exists());
     assert!(TcpStream::connect(addr).await.is_err());
 }
+
+#[tokio::test]
+async fn what_the_bot_keeps_is_shown_and_changed_beside_the_node_or_with_its_token_alone() {
+    let running = start(Some("right")).await;
+    let ask = KvAsk::Get { key: "key".to_owned(), local: true };
+    let body = KvRequest { namespace: "default".to_owned(), ask };
+    let post = |client: Client, token: Option<&str>| {
+        let request = client.post(running.url("/api/v1/kv")).json(&body);
+        token.into_iter().fold(request, |request, token| request.bearer_auth(token)).send()
+    };
+
+    let anybody = post(Client::new(), None).await.unwrap();
+    let wrong = post(Client::new(), Some("wrong")).await.unwrap();
+    let right = post(Client::new(), Some("right")).await.unwrap();
+    let beside = post(running.beside(), None).await.unwrap();
+    let nonsense = running.beside().post(running.url("/api/v1/kv")).body("{").send().await.unwrap();
+
+    assert_eq!([anybody.status(), wrong.status()], [StatusCode::UNAUTHORIZED; 2]);
+    // This source keeps nothing, and says so.
+    assert_eq!([right.status(), beside.status()], [StatusCode::SERVICE_UNAVAILABLE; 2]);
+    assert_eq!(nonsense.status(), StatusCode::BAD_REQUEST);
+}

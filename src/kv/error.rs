@@ -34,8 +34,7 @@ pub enum KvError {
 }
 
 impl KvError {
-    /// Whether the same may succeed later. A write of which this is true for [`Busy`](Self::Busy) and
-    /// [`Unavailable`](Self::Unavailable) has not happened.
+    /// Whether the same may succeed later, and has not happened yet.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable | Self::Busy)

@@ -54,7 +54,8 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// [`KvError`]; [`UserRefusal::Taken`] where another holds it.
+    /// [`KvError`]; [`UserRefusal::Taken`] where another holds it. After [`KvError::InDoubt`] it may be taken for `ttl`,
+    /// and nobody's.
     pub async fn lock(&self, name: &str, ttl: Duration) -> Result<Lock, KvError> {
         if ttl < LOCK_TTL_MIN {
             return Err(KvError::Refused(UserRefusal::Ttl(millis(ttl))));

@@ -37,11 +37,10 @@ pub use crate::state::user::{
     TOTAL_BYTES_MAX, TTL_MS_MAX, UserChange, UserRefusal, VALUE_BYTES_MAX,
 };
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch as values},
-    task::JoinHandle,
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -86,25 +85,35 @@ pub struct Kv {
 }
 
 impl Kv {
-    /// Starts what it needs, until `stop`.
-    #[must_use]
-    pub fn start(options: Options, stop: CancellationToken) -> (Self, JoinHandle<()>) {
+    /// The way, and what has to run for as long as it is to lead anywhere: until `stop`.
+    pub fn new(
+        options: Options,
+        stop: CancellationToken,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let Options { raft, boot, clock } = options;
         let (writes, to_write) = mpsc::channel(WRITES_MAX);
         let (reads, to_read) = mpsc::channel(READS_MAX);
-        let kv =
-            Self { node: raft.id(), writes, reads, states: raft.states(), clock, within: WITHIN };
-        let running = async move {
+        let (node, states, within) = (raft.id(), raft.states(), WITHIN);
+        let kv = Self { node, writes, reads, states, clock, within };
+        let running = Box::pin(async move {
             tokio::join!(
                 Batcher::new(raft.clone(), boot, to_write).run(),
                 reader::run(raft.clone(), to_read),
                 keeper::run(raft.clone()),
             )
-        };
-        let task = tokio::spawn(async move {
-            stop.run_until_cancelled(Box::pin(running)).await;
         });
-        (kv, task)
+        let running = async move {
+            stop.run_until_cancelled(running).await;
+        };
+        (kv, running)
+    }
+
+    /// The way to a node that has stopped, for tests of what holds one.
+    #[cfg(test)]
+    pub(crate) fn stopped(states: values::Receiver<Arc<State>>) -> Self {
+        let ((writes, _), (reads, _)) = (mpsc::channel(1), mpsc::channel(1));
+        let (node, clock, within) = (NodeId(1), Clock::Boottime, WITHIN);
+        Self { node, writes, reads, states, clock, within }
     }
 
     /// The same with another deadline for each call.

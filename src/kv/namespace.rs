@@ -214,7 +214,7 @@ impl Namespace {
     /// them, or 8 MiB.
     #[must_use]
     pub fn watch_from(&self, prefix: &str, revision: u64) -> Watch {
-        Watch::new(self.kv.states.clone(), (Arc::clone(&self.name), prefix.into()), revision)
+        Watch::new(self.kv.clone(), Arc::clone(&self.name), prefix.into(), revision)
     }
 
     /// A leaderboard.

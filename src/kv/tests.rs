@@ -23,7 +23,9 @@ impl Place {
         let start = |raft: &Handle| {
             let clock = Clock::Boottime;
             let options = Options { raft: raft.clone(), boot: BootEpoch(1), clock };
-            (raft.id(), Kv::start(options, stop.clone()).0.within(PATIENCE))
+            let (kv, running) = Kv::new(options, stop.clone());
+            tokio::spawn(running);
+            (raft.id(), kv.within(PATIENCE))
         };
         let kvs = cluster.running().map(start).collect();
         Self { cluster, kvs, stop }
@@ -295,10 +297,14 @@ async fn a_handle_that_outlives_the_node_says_so() {
     let node = place.all().remove(0);
     node.put("key", "value").await.unwrap();
 
+    let mut watch = node.watch("");
+
     place.stop.cancel();
     until("it has stopped", || node.kv.writes.is_closed()).await;
 
     assert_eq!(node.put("key", "other").await, Err(KvError::Stopped));
     assert_eq!(node.get("key").await, Err(KvError::Stopped));
+    let ended = tokio::time::timeout(PATIENCE, watch.next()).await.unwrap();
+    assert_eq!(ended, Err(KvError::Stopped));
     assert!(node.local().get("key").await.is_ok());
 }

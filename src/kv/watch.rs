@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use tokio::sync::watch;
 
-use super::{KvError, UserChange};
+use super::{Kv, KvError, UserChange};
 use crate::state::State;
 
 /// Changes that are taken out of a state at a time: what a slow reader holds beside the state.
@@ -24,6 +24,7 @@ pub struct Change {
 /// What changes, in order and without a gap, as this node applies it.
 #[derive(Debug)]
 pub struct Watch {
+    kv: Kv,
     states: watch::Receiver<Arc<State>>,
     namespace: Arc<str>,
     prefix: Arc<str>,
@@ -32,12 +33,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(
-        states: watch::Receiver<Arc<State>>,
-        (namespace, prefix): (Arc<str>, Arc<str>),
-        next: u64,
-    ) -> Self {
-        Self { states, namespace, prefix, next, found: VecDeque::new() }
+    pub(super) fn new(kv: Kv, namespace: Arc<str>, prefix: Arc<str>, next: u64) -> Self {
+        let states = kv.states.clone();
+        Self { kv, states, namespace, prefix, next, found: VecDeque::new() }
     }
 
     /// Waits for the next change. Nothing is lost where the future is dropped.
@@ -53,7 +51,10 @@ impl Watch {
             }
             self.look()?;
             if self.found.is_empty() {
-                self.states.changed().await.map_err(|_| KvError::Stopped)?;
+                tokio::select! {
+                    changed = self.states.changed() => changed.map_err(|_| KvError::Stopped)?,
+                    () = self.kv.writes.closed() => return Err(KvError::Stopped),
+                }
             }
         }
     }

@@ -12,6 +12,7 @@ mod error;
 mod facts;
 mod handoff;
 mod identity;
+mod kv;
 mod leave;
 mod member;
 mod presence;
@@ -33,6 +34,7 @@ pub use crate::store::has_left;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::future::{FutureExt as _, join3};
 use tokio::{
     net::TcpListener,
     runtime,
@@ -51,6 +53,7 @@ use crate::control::{self, Control, Wishes};
 use crate::gateway::{self, Hosts, Intents, Profile, Rest, RestLimits};
 use crate::http;
 use crate::ipc::{self, Handlers, Ipc};
+use crate::kv::Kv;
 use crate::model::{NodeId, ShardId, ShardTotal, SystemHealth, Token};
 use crate::raft::Handle;
 use crate::state::{Command, Outcome, State};
@@ -106,6 +109,7 @@ pub struct Node {
     member: Member,
     board: Board,
     ipc: Ipc,
+    kv: Kv,
     http: http::Server,
     http_addr: SocketAddr,
     /// Shown: the node takes no part any more.
@@ -200,6 +204,12 @@ impl Node {
     #[must_use]
     pub const fn ipc(&self) -> &Ipc {
         &self.ipc
+    }
+
+    /// Values, counters, leaderboards and locks that the whole bot shares.
+    #[must_use]
+    pub const fn kv(&self) -> &Kv {
+        &self.kv
     }
 
     /// What the cluster knows.
@@ -376,10 +386,10 @@ impl Parts {
         let permits = ClusterPermits::new(raft.clone(), Some(member.transport.clone()), here);
         let board = Board::default();
         let ipc = self.ipc(&member, &board);
-        let shards = (board.clone(), ipc.clone());
+        let (kv, keeping) = kv::open(&member, stop.rest.clone());
+        let shards = (board.clone(), ipc.clone(), kv.clone());
         let agent = self.agent(&member, gateway, permits.clone(), doors.reports, shards);
-        let draining = CancellationToken::new();
-        let leave = Arc::new(Notify::new());
+        let (draining, leave) = (CancellationToken::new(), Arc::new(Notify::new()));
         self.front.open(NodeView {
             me: member.me,
             name: self.config.name.clone(),
@@ -387,6 +397,7 @@ impl Parts {
             right: member.right.clone(),
             wishes: doors.wishes.clone(),
             leave: Arc::clone(&leave),
+            kv: kv.clone(),
             credentials: Arc::clone(&member.credentials),
             board: board.clone(),
             metrics: self.metrics.clone(),
@@ -396,14 +407,13 @@ impl Parts {
         });
         let target = self.config.shards_per_pod;
         let over = target::watch(raft.clone(), member.me, target, stop.rest.clone());
-        let upkeep = upkeep(self.metrics, stop.rest.clone());
-        let upkeep = tokio::spawn(async {
-            let ((), ()) = tokio::join!(upkeep, over);
-        });
+        let upkeep = join3(upkeep(self.metrics, stop.rest.clone()), over, keeping);
+        let upkeep = tokio::spawn(upkeep.map(drop));
         self.http.serve_socket(&self.config.data_dir).map_err(NodeError::Socket)?;
         Ok(Node {
             board,
             ipc,
+            kv,
             http: self.http,
             http_addr: self.http_addr,
             agent: self.threads.spawn(agent.run(stop.agent.clone())),
@@ -442,7 +452,7 @@ impl Parts {
         gateway: gateway::Options,
         permits: ClusterPermits,
         local: agent::LocalReports,
-        (board, ipc): (Board, Ipc),
+        (board, ipc, kv): (Board, Ipc, Kv),
     ) -> Agent {
         let options = agent::Options {
             me: member.me,
@@ -456,6 +466,7 @@ impl Parts {
             board,
             ipc,
             bots: runtime::Handle::current(),
+            kv,
             health_check_interval: self.config.health_check_interval,
             shard_timeout: self.config.shard_timeout,
         };

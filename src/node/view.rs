@@ -13,15 +13,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{changes, leave, target, tokens};
+use super::{changes, kv, leave, target, tokens};
 use crate::agent::{Board, ShardNow};
 use crate::cluster::Waiting;
 use crate::control::Wishes;
 use crate::gateway;
 use crate::http::{
-    self, Change, Changed, Halt, NodeRow, Role, ShardRow, Source, TokenAnswer, TokenAsk, Unhalted,
-    View,
+    self, Change, Changed, Halt, KvAnswer, KvProblem, KvRequest, NodeRow, Role, ShardRow, Source,
+    TokenAnswer, TokenAsk, Unhalted, View,
 };
+use crate::kv::Kv;
 use crate::lease::Right;
 use crate::model::{NodeId, ShardId};
 use crate::raft::{Handle, Leadership};
@@ -38,6 +39,7 @@ pub(super) struct NodeView {
     /// Told when this node is to leave.
     pub(super) leave: Arc<Notify>,
     pub(super) right: Right,
+    pub(super) kv: Kv,
     pub(super) credentials: Arc<Credentials>,
     pub(super) board: Board,
     pub(super) metrics: Option<Metrics>,
@@ -111,6 +113,17 @@ impl Source for Front {
         match self.node.get() {
             Some(node) => node.tokens(ask),
             None => async { Err("this node is no member of a cluster yet".to_owned()) }.boxed(),
+        }
+    }
+
+    fn kv(&self, request: KvRequest) -> BoxFuture<'_, Result<KvAnswer, KvProblem>> {
+        match self.node.get() {
+            Some(node) => node.kv(request),
+            None => async {
+                let why = "this node is no member of a cluster yet";
+                Err(KvProblem::Unavailable(why.to_owned()))
+            }
+            .boxed(),
         }
     }
 
@@ -214,6 +227,10 @@ impl Source for NodeView {
 
     fn tokens(&self, ask: TokenAsk) -> BoxFuture<'_, Result<TokenAnswer, String>> {
         tokens::tokens(&self.raft, &self.credentials, ask).boxed()
+    }
+
+    fn kv(&self, request: KvRequest) -> BoxFuture<'_, Result<KvAnswer, KvProblem>> {
+        kv::kv(&self.kv, request).boxed()
     }
 
     fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {

@@ -14,6 +14,7 @@ use super::*;
 use crate::bot::{ClosureBot, LostRange};
 use crate::gateway::{FeedLimits, Intake, LostReason, feed, test_commands};
 use crate::ipc::{self, Handlers, Ipc, Residents};
+use crate::kv::Kv;
 use crate::model::{
     ApplicationId, BootEpoch, ClusterId, Epoch, LogIndex, NodeId, SessionId, ShardId, ShardTotal,
 };
@@ -110,6 +111,7 @@ impl Rig {
             epoch: Epoch::default(),
             commands: test_commands(),
             ipc: nobody(&states),
+            kv: Kv::stopped(states.clone()),
             states,
             cancelled: CancellationToken::new(),
             totals: Mutex::new(None),
