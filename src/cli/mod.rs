@@ -14,6 +14,7 @@ mod dev;
 mod distribution;
 mod failure;
 mod join;
+mod kv;
 mod leave;
 mod output;
 mod recover;
@@ -82,6 +83,8 @@ enum Command {
     Token(token::Arguments),
     /// Make the authority that the nodes of a cluster prove themselves by
     Ca(ca::Arguments),
+    /// Read and change what the bot keeps: values, counters, leaderboards, locks
+    Kv(kv::Arguments),
     /// Measure
     Bench(bench::Arguments),
     /// Print a completion script for a shell
@@ -99,6 +102,7 @@ Examples:
   apolo status                                  how the node in ./apolo-data is
   apolo shards --data-dir /var/lib/apolo        the table of a node elsewhere on this machine
   apolo status --endpoint http://10.0.0.7:3000  a node on another machine
+  apolo kv put greeting hello                   a value that every node reads
   apolo bench distribution --shards 16          how evenly guilds fall on shards
 
 Every flag has an environment variable and a key in the file that --config names.
@@ -141,6 +145,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Remove(arguments) => wait_for(changes::remove(arguments)),
         Command::Recover(arguments) => wait_for(recover::run(arguments)),
         Command::Token(arguments) => wait_for(token::run(arguments)),
+        Command::Kv(arguments) => wait_for(kv::run(arguments)),
         Command::Unhalt(arguments) => wait_for(unhalt::run(arguments)),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
