@@ -1,6 +1,7 @@
 //! What operators do to a cluster of whole nodes, with the binary's own commands.
 
 mod ipc;
+mod kv;
 mod leave;
 mod recover;
 mod remove;

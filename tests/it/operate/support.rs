@@ -14,6 +14,7 @@ use apolo::{
     config::Config,
     http::{Role, View},
     ipc::Ipc,
+    kv::Kv,
     model::UnixMillis,
     node::Options,
     simulator::{self, Simulator},
@@ -48,6 +49,8 @@ pub(crate) struct Place {
     pub(crate) id: Option<NodeId>,
     /// Its way to the other shards.
     pub(crate) ipc: Option<Ipc>,
+    /// Its way to what the bot keeps.
+    pub(crate) kv: Option<Kv>,
     running: Option<Running>,
 }
 
@@ -84,7 +87,7 @@ impl Cluster {
             config.ca_dir = Some(ca.clone());
             config.discord_api = discord.api_url().parse().expect("a URL");
             config.token = Token::parse("any");
-            Place { name, config, id: None, ipc: None, running: None }
+            Place { name, config, id: None, ipc: None, kv: None, running: None }
         };
         let places = addresses.iter().enumerate().map(place).collect();
         let mut cluster = Self { discord, _directory: directory, places, shards };
@@ -105,6 +108,7 @@ impl Cluster {
             let place = &mut self.places[nth];
             place.id = Some(node.id());
             place.ipc = Some(node.ipc().clone());
+            place.kv = Some(node.kv().clone());
             let stop = CancellationToken::new();
             let ended = tokio::spawn(node.run(stop.clone()));
             place.running = Some(Running { stop, ended });
