@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use openraft::{
     EmptyNode,
     impls::leader_id_std::LeaderId,
@@ -10,11 +11,11 @@ use openraft::{
     },
     vote::leader_id_std::CommittedLeaderId,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{
     model::NodeId,
-    state::{CodecError, Command, Outcome, decode_command, encode_command},
+    state::{Command, Outcome, decode_command, encode_command},
     store::Position,
 };
 
@@ -37,21 +38,20 @@ pub(super) type SnapshotMeta = SnapshotMetaOf<Types>;
 pub(super) type Vote = VoteOf<Types>;
 
 /// A command as an entry's payload: inside, the bytes carry the version that the state gives them.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(into = "Vec<u8>", try_from = "Vec<u8>")]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Proposal(pub(super) Command);
 
-impl From<Proposal> for Vec<u8> {
-    fn from(Proposal(command): Proposal) -> Self {
-        encode_command(&command)
+/// As one run of bytes, which is copied at once; as a sequence each of 96 KiB would be a step.
+impl Serialize for Proposal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&encode_command(&self.0))
     }
 }
 
-impl TryFrom<Vec<u8>> for Proposal {
-    type Error = CodecError;
-
-    fn try_from(bytes: Vec<u8>) -> Result<Self, CodecError> {
-        decode_command(&bytes).map(Self)
+impl<'de> Deserialize<'de> for Proposal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = Bytes::deserialize(deserializer)?;
+        decode_command(&bytes).map(Self).map_err(D::Error::custom)
     }
 }
 
