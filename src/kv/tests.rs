@@ -141,6 +141,33 @@ async fn over_the_death_of_a_leader_each_increment_counts_once() {
     assert_eq!(reader.counter("n").await, Ok(120));
 }
 
+/// What the leader answers is lost with the connection, whether it had proposed the batch or not.
+#[tokio::test]
+async fn an_increment_whose_answer_is_lost_counts_once() {
+    const INCREMENTS: i64 = 60;
+    let place = Place::of(3).await;
+    let (leader, node) = (place.leader().await, place.follower().await);
+    let follower = node.kv.node;
+    let mut states = place.kvs[&leader].states.clone();
+    let adding = tokio::spawn(async move {
+        let mut sums = Vec::new();
+        for _ in 0..INCREMENTS {
+            sums.push(node.increment("n", 1).await);
+        }
+        sums
+    });
+
+    // The leader has just applied one of them, and its answer is on its way.
+    for reached in (5..INCREMENTS).step_by(5) {
+        let seen = states.wait_for(|state| state.user().revision() >= reached.unsigned_abs());
+        tokio::time::timeout(PATIENCE, seen).await.unwrap().unwrap();
+        place.cluster.cut(leader, follower);
+    }
+
+    let sums: Vec<_> = adding.await.unwrap().into_iter().map(Result::unwrap).collect();
+    assert_eq!(sums, (1..=INCREMENTS).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn what_is_due_goes_on_all_nodes_and_not_before() {
     let place = Place::of(3).await;

@@ -92,6 +92,11 @@ impl Cluster {
         transport.stop().await;
     }
 
+    /// Ends the connections between two nodes, with what is under way on them. They make new ones.
+    pub(crate) fn cut(&self, one: NodeId, other: NodeId) {
+        self.network.cut(address(one), address(other));
+    }
+
     pub(crate) fn handle(&self, id: u64) -> Handle {
         let member = self.members.iter().find(|member| member.id == NodeId(id)).unwrap();
         member.running.as_ref().unwrap().0.clone()

@@ -10,6 +10,7 @@ mod random;
 mod rosters;
 mod sessions;
 mod tokens;
+mod users;
 
 use uuid::Uuid;
 
