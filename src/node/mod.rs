@@ -42,7 +42,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{error, info, warn};
 
 use crate::agent::{self, Agent, Board, ClusterPermits};
@@ -407,6 +407,7 @@ impl Parts {
         });
         let target = self.config.shards_per_pod;
         let over = target::watch(raft.clone(), member.me, target, stop.rest.clone());
+        let keeping = AbortOnDropHandle::new(self.threads.spawn(keeping));
         let upkeep = join3(upkeep(self.metrics, stop.rest.clone()), over, keeping);
         let upkeep = tokio::spawn(upkeep.map(drop));
         self.http.serve_socket(&self.config.data_dir).map_err(NodeError::Socket)?;
