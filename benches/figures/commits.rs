@@ -18,12 +18,12 @@ use crate::{
 };
 
 /// One turn of one of the two.
-const TURN: Duration = Duration::from_millis(1_500);
+pub(crate) const TURN: Duration = Duration::from_millis(1_500);
 
 /// Before the first turn of each number of writers: connections are made, and pages are warm.
-const WARM_UP: Duration = Duration::from_millis(300);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(300);
 
-const WRITERS: [usize; 3] = [1, 64, 256];
+pub(crate) const WRITERS: [usize; 3] = [1, 64, 256];
 
 pub(crate) fn measure(report: &mut Report, rounds: u32) -> Result<(), Failure> {
     eprintln!("commits of {} bytes, {rounds} rounds of {TURN:?} each", command_bytes());
@@ -133,18 +133,18 @@ impl At {
 
 /// What several turns came to.
 #[derive(Default)]
-struct Turns {
-    rates: Vec<f64>,
+pub(crate) struct Turns {
+    pub(crate) rates: Vec<f64>,
     ms: Vec<f64>,
 }
 
 impl Turns {
-    fn add(&mut self, micros: &[u32]) {
+    pub(crate) fn add(&mut self, micros: &[u32]) {
         self.rates.push(micros.len() as f64 / TURN.as_secs_f64());
         self.ms.extend(micros.iter().map(|micros| f64::from(*micros) / 1e3));
     }
 
-    fn tell(self, report: &mut Report, name: &str) {
+    pub(crate) fn tell(self, report: &mut Report, name: &str) {
         report.add(format!("{name}, rate"), "1/s", None, self.rates);
         report.add(format!("{name}, latency"), "ms", None, self.ms);
     }

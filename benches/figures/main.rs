@@ -1,7 +1,7 @@
 //! The figures of the README, side by side in one run: `cargo bench --bench figures`.
 //!
 //! A table on stdout; `--json FILE` writes the same as JSON. `--only` takes groups of figures, `--rounds` repeats each
-//! measurement. Those of the cluster take some ten minutes: `--only scale,commits,leader-kill,resume,ipc`. They keep their
+//! measurement. Those of the cluster take some ten minutes: `--only scale,commits,leader-kill,resume,ipc,kv`. They keep their
 //! data in `TMPDIR`, which has to be on a disk for their commits to mean anything. Node and simulator share the machine,
 //! so what the simulator costs is part of every figure but the resident memory.
 
@@ -14,6 +14,7 @@ mod commits;
 mod etcd;
 mod group;
 mod ipc;
+mod kv;
 mod leader_kill;
 mod member;
 mod memory;
@@ -25,6 +26,7 @@ mod replay;
 mod report;
 mod resume;
 mod scale;
+mod server;
 mod starts;
 mod throughput;
 mod volume;
@@ -81,6 +83,8 @@ What the figures of the cluster mean:
                NATS' own requests, both over plain TCP to a server beside; quinn alone, with mutual TLS and a stream for
                each. They take turns; a ratio is of two turns in one round. Then broadcasts to 1,000 shards on five nodes,
                each to the end of its last handler, and the letters that each brought over a link.
+  kv           a put of 128 bytes under one of as many keys as there are writers: apolo as in commits, through the queue of
+               its key-value; etcd as in commits; one Redis with appendfsync always, over one connection. They take turns.
   scale        the time that the planner and the state take with 1,000 nodes and 16,384 shards, the bytes of a snapshot,
                and what the checkpoints of a tick put into the log if every shard has progressed.";
 
@@ -103,6 +107,8 @@ enum Group {
     Resume,
     /// Requests between nodes beside Redis, NATS and bare quinn (needs `redis-server` and `nats-server`), and broadcasts.
     Ipc,
+    /// Durable puts of the key-value beside etcd and Redis (needs `etcd` 3.4 and `redis-server`), and local reads.
+    Kv,
     /// Planner, state and log of 1,000 nodes with 16,384 shards: pure functions on one core.
     Scale,
 }
@@ -163,6 +169,9 @@ fn measure(options: &Options) -> Result<Report, Failure> {
     }
     if wanted(Group::Ipc) {
         ipc::measure(&mut report, rounds)?;
+    }
+    if wanted(Group::Kv) {
+        kv::measure(&mut report, rounds)?;
     }
     if let Some(file) = &options.json {
         fs::write(file, report.json()?)?;

@@ -16,18 +16,25 @@ use std::{
 
 use apolo::{
     ClusterId, Epoch, LogIndex, NodeId, Profile, Sequence, SessionNumber, ShardId, UnixMillis,
+    kv::{self, Kv},
+    lease::Clock,
     raft::{self, Handle},
     state::{Command, ShardReport, encode_command},
     store,
     transport::{Authority, Credentials, Identity, Options, Transport},
 };
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::{runtime::Runtime, task::JoinSet, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
 
 /// Shards in the report that is proposed: an entry of a node with few shards.
 const SHARDS: u32 = 8;
+
+/// Where values are put.
+const NAMESPACE: &str = "bench";
 
 /// After a proposal that failed, as one does that finds no leader.
 const AGAIN_AFTER: Duration = Duration::from_millis(5);
@@ -60,6 +67,10 @@ pub(crate) enum Ask {
     Write { writers: usize, for_ms: u64 },
     /// To propose until one proposal is committed.
     First,
+    /// To put values of so many bytes, by so many writers at once.
+    Put { writers: usize, bytes: usize, for_ms: u64 },
+    /// To read this member's own copy of a value, by one reader.
+    Read { for_ms: u64 },
 }
 
 /// What it answers.
@@ -68,6 +79,7 @@ pub(crate) enum Answer {
     Done,
     Status { leads: bool, applied: u64 },
     Wrote { micros: Vec<u32> },
+    ReadSoMany(u64),
     Failed(String),
 }
 
@@ -75,10 +87,10 @@ pub(crate) enum Answer {
 pub(crate) fn run(seat: &str) -> Result<(), Failure> {
     let seat: Seat = serde_json::from_str(seat)?;
     let runtime = Runtime::new()?;
-    let raft = runtime.block_on(start(&seat))?;
+    let (raft, kv) = runtime.block_on(start(&seat))?;
     for line in io::stdin().lock().lines() {
         let ask = serde_json::from_str(&line?)?;
-        let answer = runtime.block_on(answer(&raft, &seat, ask));
+        let answer = runtime.block_on(answer((&raft, &kv), &seat, ask));
         let answer = answer.unwrap_or_else(|failure| Answer::Failed(failure.to_string()));
         let mut out = io::stdout().lock();
         writeln!(out, "{}", serde_json::to_string(&answer)?)?;
@@ -87,7 +99,7 @@ pub(crate) fn run(seat: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn start(seat: &Seat) -> Result<Handle, Failure> {
+async fn start(seat: &Seat) -> Result<(Handle, Kv), Failure> {
     let options = store::Options { node: seat.node, ..store::Options::default() };
     let store::Opened { store, identity, recovered, .. } = store::open(&seat.data, &options)?;
     let now = UnixMillis::now();
@@ -109,10 +121,13 @@ async fn start(seat: &Seat) -> Result<Handle, Failure> {
     for (node, address) in seat.members.iter().filter(|(node, _)| **node != seat.node) {
         transport.peer(*node, *address);
     }
-    Ok(raft)
+    let options = kv::Options { raft: raft.clone(), boot: identity.boot, clock: Clock::Boottime };
+    let (kv, keeping) = Kv::new(options, CancellationToken::new());
+    tokio::spawn(keeping);
+    Ok((raft, kv))
 }
 
-async fn answer(raft: &Handle, seat: &Seat, ask: Ask) -> Result<Answer, Failure> {
+async fn answer((raft, kv): (&Handle, &Kv), seat: &Seat, ask: Ask) -> Result<Answer, Failure> {
     match ask {
         Ask::Form => {
             raft.form(seat.members.keys().copied()).await?;
@@ -128,6 +143,11 @@ async fn answer(raft: &Handle, seat: &Seat, ask: Ask) -> Result<Answer, Failure>
             Ok(Answer::Wrote { micros })
         }
         Ask::First => first(raft).await,
+        Ask::Put { writers, bytes, for_ms } => {
+            let micros = put(kv, (writers, bytes), Duration::from_millis(for_ms)).await?;
+            Ok(Answer::Wrote { micros })
+        }
+        Ask::Read { for_ms } => read(kv, Duration::from_millis(for_ms)).await,
     }
 }
 
@@ -154,6 +174,44 @@ async fn write(raft: &Handle, writers: usize, span: Duration) -> Result<Vec<u32>
         all.extend(micros??);
     }
     Ok(all)
+}
+
+/// Writers that each put one value after the other.
+async fn put(
+    kv: &Kv,
+    (writers, bytes): (usize, usize),
+    span: Duration,
+) -> Result<Vec<u32>, Failure> {
+    let until = Instant::now() + span;
+    let value = Bytes::from(vec![b'A'; bytes]);
+    let mut tasks = JoinSet::new();
+    for writer in 0..writers {
+        let (values, value) = (kv.namespace(NAMESPACE), value.clone());
+        tasks.spawn(async move {
+            let (mut micros, key) = (Vec::new(), format!("{writer:08}"));
+            while Instant::now() < until {
+                let began = Instant::now();
+                values.put(&key, value.clone()).await?;
+                micros.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
+            }
+            Ok::<_, kv::KvError>(micros)
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(micros) = tasks.join_next().await {
+        all.extend(micros??);
+    }
+    Ok(all)
+}
+
+async fn read(kv: &Kv, span: Duration) -> Result<Answer, Failure> {
+    let (values, until) = (kv.namespace(NAMESPACE).local(), Instant::now() + span);
+    let mut count = 0;
+    while Instant::now() < until {
+        values.get("00000000").await?.ok_or("the value is gone")?;
+        count += 1;
+    }
+    Ok(Answer::ReadSoMany(count))
 }
 
 async fn first(raft: &Handle) -> Result<Answer, Failure> {

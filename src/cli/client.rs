@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::http::{Changed, SOCKET_FILE, SocketPath, Unhalted, View};
 use crate::model::Token;
 
-use super::Failure;
+use super::failure::{Again, Failure};
 
 /// A node answers at once or not at all; a change may wait 10 s for a quorum.
 const TIME_MAX: Duration = Duration::from_secs(15);
@@ -133,7 +133,7 @@ impl Client {
 
     fn unreached(&self, error: &reqwest::Error) -> Failure {
         let message = format!("{} does not answer: {}", self.whom, root(error));
-        let failure = Failure::failed(message);
+        let failure = Failure::failed(message).with_again(Again::Soon);
         match io_kind(error) {
             Some(io::ErrorKind::ConnectionRefused) => failure.help("The node is not running."),
             Some(io::ErrorKind::PermissionDenied) => {
@@ -144,12 +144,17 @@ impl Client {
     }
 
     fn refused(&self, status: StatusCode, body: &[u8]) -> Failure {
-        match serde_json::from_slice::<Problem>(body) {
+        let failure = match serde_json::from_slice::<Problem>(body) {
             Ok(problem) => Failure::failed(format!("{} refused: {}", self.whom, problem.error)),
             Err(_) => {
                 Failure::failed(format!("{} answered {status}, not as a node does", self.whom))
             }
-        }
+        };
+        failure.with_again(match status {
+            StatusCode::CONFLICT => Again::AfterChange,
+            status if status.is_server_error() => Again::Soon,
+            _ => Again::Same,
+        })
     }
 }
 

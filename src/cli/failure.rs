@@ -17,17 +17,30 @@ const FAILED: u8 = 1;
 pub(super) struct Failure {
     status: u8,
     reports: Vec<MietteDiagnostic>,
+    again: Again,
+}
+
+/// What asking a node once more would come to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Again {
+    /// The same, as far as is known.
+    #[default]
+    Same,
+    /// Something else once the cluster's state is another.
+    AfterChange,
+    /// Something else soon: nobody has answered.
+    Soon,
 }
 
 impl Failure {
     /// It was meant, but didn't work.
     pub(super) fn failed(message: impl Into<String>) -> Self {
-        Self { status: FAILED, reports: vec![MietteDiagnostic::new(message)] }
+        Self { status: FAILED, reports: vec![MietteDiagnostic::new(message)], again: Again::Same }
     }
 
     /// It could not have been meant.
     pub(super) fn usage(message: impl Into<String>) -> Self {
-        Self { status: USAGE, reports: vec![MietteDiagnostic::new(message)] }
+        Self { status: USAGE, reports: vec![MietteDiagnostic::new(message)], again: Again::Same }
     }
 
     /// What the operator can do.
@@ -36,6 +49,15 @@ impl Failure {
             self.reports.push(last.with_help(advice));
         }
         self
+    }
+
+    pub(super) const fn with_again(mut self, again: Again) -> Self {
+        self.again = again;
+        self
+    }
+
+    pub(super) const fn again(&self) -> Again {
+        self.again
     }
 
     pub(super) fn exit_code(&self) -> ExitCode {
@@ -56,7 +78,7 @@ impl From<ConfigError> for Failure {
 impl From<ConfigErrors> for Failure {
     fn from(errors: ConfigErrors) -> Self {
         let reports = errors.0.into_iter().flat_map(|error| Self::from(error).reports).collect();
-        Self { status: USAGE, reports }
+        Self { status: USAGE, reports, again: Again::Same }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What waits becomes a batch; one at a time is under way.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -53,11 +54,13 @@ pub(super) struct Batcher {
     number: u64,
     /// What did not fit the last batch.
     next: Option<Write>,
+    /// Locks that were taken for callers who had gone by then: they are given back.
+    orphans: VecDeque<Write>,
 }
 
 impl Batcher {
     pub(super) fn new(raft: Handle, boot: BootEpoch, inbox: mpsc::Receiver<Write>) -> Self {
-        Self { raft, boot, inbox, number: 0, next: None }
+        Self { raft, boot, inbox, number: 0, next: None, orphans: VecDeque::new() }
     }
 
     /// Until nobody can write any more.
@@ -71,7 +74,7 @@ impl Batcher {
 
     /// Waits for the first, and takes what is there behind it.
     async fn fill(&mut self) -> Option<Vec<Write>> {
-        let first = match self.next.take() {
+        let first = match self.orphans.pop_front().or_else(|| self.next.take()) {
             Some(first) => first,
             None => self.inbox.recv().await?,
         };
@@ -103,17 +106,17 @@ impl Batcher {
             match self.raft.propose(Command::User(command)).await {
                 Ok(Outcome::User(outcomes)) => {
                     for (write, outcome) in batch.into_iter().zip(outcomes) {
-                        write.answer(Ok(outcome));
+                        self.orphans.extend(write.answer(Ok(outcome)));
                     }
                     return;
                 }
                 Err(ProposeError::Unknown { .. }) => doubtful = true,
-                Err(ProposeError::NotLeader { .. } | ProposeError::Overloaded) if doubtful => {}
+                Err(ProposeError::Overloaded) => {}
+                Err(ProposeError::NotLeader { .. }) if doubtful => {}
                 Err(ProposeError::NotLeader { .. }) => break KvError::Unavailable,
-                Err(ProposeError::Overloaded) => break KvError::Busy,
-                Err(ProposeError::Stopped(_)) if doubtful => break KvError::InDoubt,
+                // A removed node's batches are refused, also those that were committed before.
                 Err(ProposeError::TooLong { .. } | ProposeError::Stopped(_)) | Ok(_) => {
-                    break KvError::Stopped;
+                    break if doubtful { KvError::InDoubt } else { KvError::Stopped };
                 }
             }
             // A reply that nobody waits for is known as soon as the deadline of its call has passed.
@@ -133,10 +136,16 @@ impl Write {
         self.reply.as_ref().is_some_and(|reply| !reply.is_closed())
     }
 
-    fn answer(self, outcome: Result<UserOutcome, KvError>) {
-        if let Some(reply) = self.reply {
-            // The caller may have given up.
-            let _ = reply.send(outcome);
+    /// Tells the caller. What is left to do where there is none any more: a lock is nobody's then.
+    fn answer(self, outcome: Result<UserOutcome, KvError>) -> Option<Self> {
+        let unheard = self.reply?.send(outcome).err()?;
+        match (self.op, unheard) {
+            (UserOp::Acquire { path, .. }, Ok(UserOutcome::Held { token })) => Some(Self {
+                op: UserOp::Release { path, token },
+                taken: Taken::default(),
+                reply: None,
+            }),
+            _ => None,
         }
     }
 }

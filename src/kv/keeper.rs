@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::debug;
 
 use crate::raft::Handle;
@@ -11,10 +11,21 @@ use crate::state::{Command, user::UserBatch};
 /// Between two batches that bring nothing but the time: keys that end one after another end together, at most so late.
 const EVERY: Duration = Duration::from_millis(50);
 
+/// While anything has an end, the state's time is committed at least so often: a new leader goes on from what is committed,
+/// so this is what a change of the leader can prolong a time to live by, and one that changes often must not stop time.
+const TICK: Duration = Duration::from_secs(10);
+
+/// A batch that brings nothing but the time.
+fn time() -> Command {
+    Command::User(UserBatch::default())
+}
+
 /// Until Raft stops.
 pub(super) async fn run(raft: Handle) {
     let mut states = raft.states();
     let mut leadership = raft.leadership();
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let due = states.borrow_and_update().user().next_due();
         leadership.borrow_and_update();
@@ -24,18 +35,19 @@ pub(super) async fn run(raft: Handle) {
         });
         match wait {
             Some((term, Duration::ZERO)) => {
-                let done = raft.propose_in(term, Command::User(UserBatch::default())).await;
+                let done = raft.propose_in(term, time()).await;
                 if let Err(error) = done {
                     debug!(%error, "what is due waits");
                 }
                 sleep(EVERY).await;
                 continue;
             }
-            Some((_, left)) => {
+            Some((term, left)) => {
                 tokio::select! {
                     changed = states.changed() => if changed.is_err() { return },
                     changed = leadership.changed() => if changed.is_err() { return },
                     () = sleep(left) => {}
+                    _ = ticks.tick() => drop(raft.propose_in(term, time()).await),
                 }
             }
             None => {

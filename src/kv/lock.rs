@@ -55,7 +55,7 @@ impl Namespace {
     /// # Errors
     ///
     /// [`KvError`]; [`UserRefusal::Taken`] where another holds it. After [`KvError::InDoubt`] it may be taken for `ttl`,
-    /// and nobody's.
+    /// and nobody's. Who stops waiting holds none.
     pub async fn lock(&self, name: &str, ttl: Duration) -> Result<Lock, KvError> {
         if ttl < LOCK_TTL_MIN {
             return Err(KvError::Refused(UserRefusal::Ttl(millis(ttl))));
@@ -129,9 +129,11 @@ impl Lock {
     ///
     /// [`KvError`]. It ends by itself then.
     pub async fn release(mut self) -> Result<(), KvError> {
-        self.released = true;
         let release = UserOp::Release { path: self.path.clone(), token: self.token };
-        match self.kv.submit(release).await {
+        let released = self.kv.submit(release).await;
+        // Only now: whoever stops waiting for it drops the lock.
+        self.released = true;
+        match released {
             // Whether this has released it or its end has come: it is not held.
             Ok(_) | Err(KvError::Refused(UserRefusal::NotHeld { .. })) => Ok(()),
             Err(error) => Err(error),

@@ -110,6 +110,42 @@ async fn the_longest_values_find_their_way_side_by_side() {
     assert!(matches!(too_long, Err(KvError::Refused(UserRefusal::Length { .. }))), "{too_long:?}");
 }
 
+/// Far beyond what an entry of the log holds.
+#[tokio::test]
+async fn what_is_much_too_long_is_refused_at_once_and_holds_up_no_other_write() {
+    let place = Place::of(3).await;
+    let node = place.follower().await;
+    node.put("key", "").await.unwrap();
+
+    let (long, short) =
+        tokio::join!(node.put("long", vec![0; 4 * VALUE_BYTES_MAX]), node.put("short", ""));
+
+    assert!(matches!(long, Err(KvError::Refused(UserRefusal::Length { .. }))), "{long:?}");
+    assert!(short.is_ok(), "{short:?}");
+    let half = vec![0; VALUE_BYTES_MAX / 2 + 1];
+    let both = node.compare_and_set("key", Condition::Value(half.clone().into()), half).await;
+    assert!(matches!(both, Err(KvError::Refused(UserRefusal::Length { .. }))), "{both:?}");
+}
+
+#[tokio::test]
+async fn a_lock_whose_taker_stopped_waiting_is_given_back() {
+    let place = Place::of(3).await;
+    let node = place.follower().await;
+    node.put("key", "").await.unwrap();
+    for _ in 0..20 {
+        let asked = tokio::spawn({
+            let node = node.clone();
+            async move { node.lock("job", Duration::from_secs(600)).await.map(drop) }
+        });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        asked.abort();
+    }
+
+    let taken = tokio::time::timeout(PATIENCE, node.lock_when_free("job", LOCK_TTL_MIN)).await;
+
+    assert!(taken.is_ok_and(|lock| lock.is_ok()));
+}
+
 #[tokio::test]
 async fn over_the_death_of_a_leader_each_increment_counts_once() {
     let mut place = Place::of(3).await;
@@ -202,6 +238,20 @@ async fn a_change_of_leader_does_not_cut_a_time_to_live_short() {
     while node.get("key").await.unwrap().is_some() {}
 
     assert!(began.elapsed() >= ttl, "{:?}", began.elapsed());
+}
+
+/// A new leader goes on from what is committed, so time that is not would stand still where leaders change often.
+#[tokio::test(start_paused = true)]
+async fn while_anything_has_an_end_the_time_is_committed_now_and_then() {
+    let place = Place::of(3).await;
+    let node = place.follower().await;
+    let ttl = Some(Duration::from_hours(1));
+    node.put_with("key", "value", PutOptions { ttl, ..PutOptions::default() }).await.unwrap();
+
+    tokio::time::sleep(Duration::from_secs(30)).await;
+
+    let now_ms = place.cluster.leader().await.states().borrow().user().now_ms();
+    assert!(now_ms >= 15_000, "{now_ms} ms");
 }
 
 #[tokio::test]

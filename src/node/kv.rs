@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::member::Member;
@@ -143,12 +143,16 @@ async fn watch(
         Some(from) => namespace.watch_from(prefix, from),
         None => namespace.watch(prefix),
     };
-    let (mut changes, mut wait) = (Vec::new(), WATCH);
+    let (mut changes, mut bytes, last) = (Vec::new(), 0, Instant::now() + WATCH);
+    let mut until = last;
     while changes.len() < ROWS_MAX
-        && let Ok(change) = timeout(wait, watch.next()).await
+        && bytes < ROWS_BYTES_MAX
+        && let Ok(change) = timeout_at(until, watch.next()).await
     {
-        changes.push(described(change.map_err(problem)?));
-        wait = GATHER;
+        let change = change.map_err(problem)?;
+        bytes += if let UserChange::Put(value) = &change.change { value.len() } else { 0 };
+        changes.push(described(change));
+        until = last.min(Instant::now() + GATHER);
     }
     let next =
         changes.last().map_or_else(|| watch.next_revision(), |last: &KvChange| last.revision + 1);

@@ -50,8 +50,9 @@ pub(super) const FIND_LEADER_EVERY: Duration = Duration::from_millis(20);
 /// Commands on their way to the leader at once: a quarter of the streams that Raft's own requests share with them.
 const FORWARDS_MAX: usize = 8;
 
-/// Batches of what the bot keeps that are proposed at once, of all nodes: they leave most places to everything else.
-const USERS_MAX: usize = IN_FLIGHT_MAX / 4;
+/// Batches of what the bot keeps that are proposed at once, of all nodes: what else is proposed waits behind less than a
+/// megabyte of them. A batch that finds no place is proposed again.
+const USERS_MAX: usize = 8;
 
 /// So many bytes are appended between two snapshots, in bytes: 16,000 entries as they are, and 128 of the longest.
 /// Beside them the log keeps the last thousand entries before the snapshot for peers that lag.
@@ -152,7 +153,8 @@ impl Handle {
             forgotten,
             raft,
         };
-        tokio::spawn(bound_log(handle.raft.clone(), appended, handle.failure.clone()));
+        let (raft, states) = (handle.raft.clone(), handle.states.clone());
+        tokio::spawn(bound_log(raft, appended, states, handle.failure.clone()));
         // It ends with Raft's core, whose metrics it watches.
         let metrics = handle.raft.metrics();
         tokio::spawn(observe(metrics, store.failure(), leadership, members, failure));
@@ -493,17 +495,20 @@ pub struct Acknowledged {
 }
 
 /// Asks for a snapshot whenever so much was appended that a restart, or a peer that needs all of it, would feel it. The
-/// policy counts entries alone, and 5,000 of the longest have 640 MiB.
+/// policy counts entries alone, and 5,000 of the longest have 640 MiB. A snapshot is never longer than what was appended
+/// since the one before, or a full state would be written out every second.
 async fn bound_log(
     raft: Raft<Types, Machine>,
     appended: watch::Sender<u64>,
+    states: watch::Receiver<Arc<State>>,
     mut failure: watch::Receiver<Option<RaftFailure>>,
 ) {
     let mut seen = appended.subscribe();
+    let is_much = |bytes: &u64| *bytes >= SNAPSHOT_BYTES.max(states.borrow().user().bytes());
     loop {
         tokio::select! {
             _ = failure.wait_for(Option::is_some) => return,
-            full = seen.wait_for(|bytes| *bytes >= SNAPSHOT_BYTES) => if full.is_err() { return },
+            full = seen.wait_for(is_much) => if full.is_err() { return },
         }
         appended.send_replace(0);
         if raft.trigger().snapshot().await.is_err() {

@@ -13,7 +13,6 @@ mod nats;
 mod peer;
 mod peers;
 mod redis;
-mod server;
 mod stamps;
 mod turns;
 

@@ -14,13 +14,13 @@ use super::{
     apolo::Place,
     bare,
     peer::{Answer, Ask, Part, Seat},
-    server::Server,
 };
 use crate::{
     Failure,
     child::{established, until},
     ports,
     process::Process,
+    server::Server,
 };
 
 /// Some, so that a node has work besides, as little as an idle bot's.

@@ -8,8 +8,9 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::{Asking, Common, millis, span};
-use crate::cli::Failure;
+use crate::cli::failure::{Again, Failure};
 use crate::http::KvAsk;
+use crate::lease::{Clock, Moment};
 
 /// Between two looks at whether the command has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -28,7 +29,7 @@ Examples:
 
 The command finds the lock's token in APOLO_LOCK_TOKEN. It grows with every acquisition: whatever
 the command writes elsewhere can be refused there once a greater one was seen. If the lock is lost,
-the command is killed, and this fails. If this is killed, the command goes on, without the lock.")]
+the command is killed (what it has started is not), and this fails. If this is killed, the command goes on, without the lock.")]
 pub(super) struct Arguments {
     /// The lock's name: the job's
     name: String,
@@ -70,9 +71,15 @@ struct Held<'a> {
     token: u64,
     ttl: Duration,
     /// Until when nobody else has it, counted from when it was asked for.
-    until: Instant,
-    renew_at: Instant,
+    until: Moment,
+    renew_at: Moment,
 }
+
+/// It goes on in a suspend, in which the lock ends.
+const CLOCK: Clock = Clock::Boottime;
+
+/// The holder counts this part less than the leader, for clocks that do not run equally fast.
+const MARGIN: u32 = 16;
 
 async fn acquire(
     asking: &Asking,
@@ -83,16 +90,17 @@ async fn acquire(
     let deadline = Instant::now() + wait;
     let holder = format!("cli-{}-{:08x}", std::process::id(), rand::random::<u32>());
     loop {
-        let sent = Instant::now();
+        let sent = CLOCK.now();
         let ask = KvAsk::Acquire { key: name.clone(), holder: holder.clone(), ttl_ms: millis(ttl) };
         match asking.change(ask).await {
             Ok(done) => {
                 let token = done.token.ok_or_else(|| {
                     Failure::failed("the node answered what this version can't read")
                 })?;
-                let (until, renew_at) = (sent + ttl, sent + ttl / 3);
+                let (until, renew_at) = (sent + (ttl - ttl / MARGIN), sent + ttl / 3);
                 return Ok(Held { asking, name, token, ttl, until, renew_at });
             }
+            Err(failure) if failure.again() == Again::Same => return Err(failure),
             Err(failure) if Instant::now() >= deadline => return Err(failure),
             Err(_) => sleep(TRY_EVERY.min(deadline - Instant::now())).await,
         }
@@ -131,24 +139,31 @@ impl Held<'_> {
     }
 
     async fn renew(&mut self) -> Result<(), Failure> {
-        let sent = Instant::now();
+        let sent = CLOCK.now();
         if sent < self.renew_at {
             return Ok(());
         }
         let (key, token) = (self.name.clone(), self.token);
         let ask = KvAsk::Renew { key, token, ttl_ms: millis(self.ttl) };
-        let left = self.until.saturating_duration_since(sent);
+        let left = self.until.since(sent);
         match tokio::time::timeout(left, self.asking.change(ask)).await {
-            Ok(Ok(_)) => (self.until, self.renew_at) = (sent + self.ttl, sent + self.ttl / 3),
-            // The next attempt is made soon, for as long as the lock lasts.
-            Ok(Err(_)) if Instant::now() < self.until => self.renew_at = sent + TRY_EVERY,
-            Ok(Err(_)) | Err(_) => {
-                return Err(Failure::failed(format!(
-                    "the lock {:?} was lost, and the command was killed",
-                    self.name
-                )));
+            Ok(Ok(_)) => {
+                (self.until, self.renew_at) =
+                    (sent + (self.ttl - self.ttl / MARGIN), sent + self.ttl / 3);
+                Ok(())
             }
+            // Somebody else has it, or had.
+            Ok(Err(failure)) if failure.again() == Again::AfterChange => Err(self.lost()),
+            // The next attempt is made soon, for as long as the lock lasts.
+            Ok(Err(_)) if CLOCK.now() < self.until => {
+                self.renew_at = sent + TRY_EVERY;
+                Ok(())
+            }
+            Ok(Err(_)) | Err(_) => Err(self.lost()),
         }
-        Ok(())
+    }
+
+    fn lost(&self) -> Failure {
+        Failure::failed(format!("the lock {:?} was lost, and the command was killed", self.name))
     }
 }

@@ -16,6 +16,7 @@ use crate::config::ClientFlags;
 use crate::http::{
     Expected, KvAsk, KvChanges, KvDone, KvRequest, KvRow, KvScore, KvText, ScoreChange,
 };
+use crate::kv::TTL_MS_MAX;
 
 /// More than a value may have, so that the node says what the limit is.
 const STDIN_BYTES_MAX: u64 = 256 * 1024;
@@ -328,9 +329,13 @@ fn stdin() -> Result<KvText, Failure> {
     Ok(KvText::of(&bytes))
 }
 
+/// As long as a time to live may be.
+const SPAN_MAX: Duration = Duration::from_millis(TTL_MS_MAX);
+
 fn span(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(span) if span.is_zero() => Err("a time to live is more than nothing".to_owned()),
+        Ok(span) if span.is_zero() => Err("more than nothing is needed".to_owned()),
+        Ok(span) if span > SPAN_MAX => Err("ten years are the most".to_owned()),
         Ok(span) => Ok(span),
         Err(error) => Err(format!("{error}; try 30s, 15m or 2h")),
     }

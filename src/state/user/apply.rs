@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    BATCH_OPS_MAX, Board, Condition, EXPIRED_MAX, Entry, Kind, MEMBERS_MAX, NAME_BYTES_MAX, Path,
-    Sender, Sent, TOTAL_BYTES_MAX, TTL_MS_MAX, UserBatch, UserChange, UserEvent, UserOp,
-    UserOutcome, UserRefusal, UserState, VALUE_BYTES_MAX, Value, path::length,
+    BATCH_OPS_MAX, Board, Condition, EXPIRED_MAX, Entry, Kind, MEMBERS_MAX, Path, Sender, Sent,
+    TOTAL_BYTES_MAX, TTL_MS_MAX, UserBatch, UserChange, UserEvent, UserOp, UserOutcome,
+    UserRefusal, UserState, Value,
 };
 
 type Done = Result<UserOutcome, UserRefusal>;
@@ -55,7 +55,7 @@ impl UserState {
     }
 
     fn act(&mut self, op: UserOp) -> Done {
-        op.path().check()?;
+        op.check()?;
         if self.entries.get(op.path()).is_some_and(|entry| entry.is_over(self.now_ms)) {
             self.remove(op.path(), UserChange::Expired);
         }
@@ -95,11 +95,6 @@ impl UserState {
         ttl_ms: Option<u64>,
         condition: &Condition,
     ) -> Done {
-        length("value", value.len(), 0, VALUE_BYTES_MAX)?;
-        if let Condition::Value(expected) = condition {
-            let both = expected.len() + value.len();
-            length("value and the one that is expected", both, 0, VALUE_BYTES_MAX)?;
-        }
         let expires_at = self.end(ttl_ms)?;
         self.check(&path, condition)?;
         self.of_kind(&path, Kind::Value)?;
@@ -126,7 +121,6 @@ impl UserState {
         member: Arc<str>,
         score: impl FnOnce(Option<i64>) -> Result<i64, UserRefusal>,
     ) -> Done {
-        length("member", member.len(), 1, NAME_BYTES_MAX)?;
         let mut board = self.board(&path)?;
         let before = board.score(&member);
         if before.is_none() && board.len() >= MEMBERS_MAX {
@@ -160,7 +154,6 @@ impl UserState {
     }
 
     fn acquire(&mut self, path: Path, holder: Arc<str>, ttl_ms: u64) -> Done {
-        length("holder", holder.len(), 1, NAME_BYTES_MAX)?;
         let expires_at = self.end(Some(ttl_ms))?;
         let Some(entry) = self.of_kind(&path, Kind::Lock)?.cloned() else {
             let value = Value::Lock { holder: Arc::clone(&holder) };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Kind, Path};
+use super::{Kind, NAME_BYTES_MAX, Path, VALUE_BYTES_MAX, path::length};
 use crate::model::{BootEpoch, NodeId};
 
 /// Operations that are committed together, one after another. New variants of what it holds go to the end of their
@@ -126,6 +126,15 @@ pub enum Condition {
     Revision(u64),
     /// It holds this value. Both values together are no longer than one may be.
     Value(Bytes),
+}
+
+impl Condition {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Value(value) => value.len(),
+            Self::Always | Self::Absent | Self::Revision(_) => 0,
+        }
+    }
 }
 
 /// What became of one operation.
@@ -268,18 +277,40 @@ impl UserOp {
         }
     }
 
+    /// Whether every part of it has an allowed length. What passes fits a batch, and an entry of the log.
+    ///
+    /// # Errors
+    ///
+    /// [`UserRefusal::Length`].
+    pub fn check(&self) -> Result<(), UserRefusal> {
+        self.path().check()?;
+        match self {
+            Self::Put { value, condition, .. } => {
+                length("value", value.len(), 0, VALUE_BYTES_MAX)?;
+                let both = value.len() + condition.bytes();
+                length("value and the one that is expected", both, 0, VALUE_BYTES_MAX)
+            }
+            Self::Delete { condition, .. } => {
+                length("value that is expected", condition.bytes(), 0, VALUE_BYTES_MAX)
+            }
+            Self::AddScore { member, .. }
+            | Self::SetScore { member, .. }
+            | Self::RemoveMember { member, .. } => {
+                length("member", member.len(), 1, NAME_BYTES_MAX)
+            }
+            Self::Acquire { holder, .. } => length("holder", holder.len(), 1, NAME_BYTES_MAX),
+            Self::Increment { .. } | Self::Renew { .. } | Self::Release { .. } => Ok(()),
+        }
+    }
+
     /// How much room it takes in a batch, in bytes: never less than what it is encoded to.
     #[must_use]
     pub fn bytes(&self) -> usize {
         /// Numbers, tags and lengths.
         const FRAME: usize = 48;
-        let of = |condition: &Condition| match condition {
-            Condition::Value(value) => value.len(),
-            Condition::Always | Condition::Absent | Condition::Revision(_) => 0,
-        };
         let own = match self {
-            Self::Put { value, condition, .. } => value.len() + of(condition),
-            Self::Delete { condition, .. } => of(condition),
+            Self::Put { value, condition, .. } => value.len() + condition.bytes(),
+            Self::Delete { condition, .. } => condition.bytes(),
             Self::AddScore { member, .. }
             | Self::SetScore { member, .. }
             | Self::RemoveMember { member, .. } => member.len(),

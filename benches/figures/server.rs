@@ -1,4 +1,4 @@
-//! Redis and NATS, as Debian has them, on ports of their own and without a disk.
+//! Redis and NATS, as Debian has them, on ports of their own.
 
 use std::{net::SocketAddr, path::Path, process, time::Duration};
 
@@ -16,20 +16,28 @@ const LISTENS_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A server that runs until this is dropped.
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     _process: Child,
 }
 
 impl Server {
-    /// Nothing where there is no such program, which is said.
-    pub(super) async fn redis(directory: &Path) -> Result<Option<Self>, Failure> {
+    /// Nothing where there is no such program, which is said. This one keeps nothing on a disk.
+    pub(crate) async fn redis(directory: &Path) -> Result<Option<Self>, Failure> {
         let words = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"];
         Self::start(directory, "redis-server", "redis-server", &words).await
     }
 
+    /// As [`Server::redis`], and answers a write once it is on the disk.
+    pub(crate) async fn durable_redis(directory: &Path) -> Result<Option<Self>, Failure> {
+        let durable = ["--appendonly", "yes", "--appendfsync", "always"];
+        let words: Vec<_> =
+            ["--save", "", "--bind", "127.0.0.1"].into_iter().chain(durable).collect();
+        Self::start(directory, "redis-server", "redis-server", &words).await
+    }
+
     /// As [`Server::redis`]. Debian keeps it where only root looks.
-    pub(super) async fn nats(directory: &Path) -> Result<Option<Self>, Failure> {
+    pub(crate) async fn nats(directory: &Path) -> Result<Option<Self>, Failure> {
         let inside = "/usr/sbin/nats-server";
         let program = if Path::new(inside).exists() { inside } else { "nats-server" };
         let words = ["--addr", "127.0.0.1"];
