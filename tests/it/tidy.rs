@@ -73,6 +73,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "config",
             "telemetry",
             "state",
+            // The clock that goes on in a suspend.
+            "lease",
             "gateway",
             "bot",
             "agent",

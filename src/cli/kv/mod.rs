@@ -16,7 +16,6 @@ use crate::config::ClientFlags;
 use crate::http::{
     Expected, KvAsk, KvChanges, KvDone, KvRequest, KvRow, KvScore, KvText, ScoreChange,
 };
-use crate::kv::TTL_MS_MAX;
 
 /// More than a value may have, so that the node says what the limit is.
 const STDIN_BYTES_MAX: u64 = 256 * 1024;
@@ -330,7 +329,7 @@ fn stdin() -> Result<KvText, Failure> {
 }
 
 /// As long as a time to live may be.
-const SPAN_MAX: Duration = Duration::from_millis(TTL_MS_MAX);
+const SPAN_MAX: Duration = Duration::from_hours(10 * 365 * 24);
 
 fn span(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
