@@ -4,6 +4,7 @@ mod api;
 mod cli;
 mod cluster;
 mod dev;
+mod examples;
 mod gateway;
 mod intents;
 mod invite;

@@ -7,5 +7,5 @@ mod recover;
 mod remove;
 mod rotate;
 mod stop;
-mod support;
+pub(crate) mod support;
 mod transfer;

@@ -209,7 +209,7 @@ impl Cluster {
 }
 
 /// An address whose port is free for HTTP and QUIC.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     loop {
         let address = SocketAddr::from(([127, 0, 0, 1], random_range(PORTS)));
         if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
