@@ -69,8 +69,7 @@ pub async fn storm(
     lasting: Duration,
 ) -> Result<StormReport, ClusterError> {
     let cluster = Cluster::start(options).await?;
-    sleep(LOAD).await;
-    let before = cluster.whole("all nodes are there", WELL_WITHIN).await?;
+    let before = balanced(&cluster).await?;
     let most = before.nodes.iter().max_by_key(|node| node.shards);
     let storms = most.and_then(|node| cluster.nodes.index_of(&node.name)).unwrap_or(0);
     let process = cluster.nodes.process(storms)?;
@@ -103,6 +102,27 @@ pub async fn storm(
         behind_there,
         lasted,
     })
+}
+
+/// Waits until no shard has a reason to move but the storm.
+async fn balanced(cluster: &Cluster) -> Result<View, ClusterError> {
+    let deadline = Instant::now() + WELL_WITHIN;
+    loop {
+        sleep(LOAD).await;
+        let view = cluster.whole("all nodes are there", WELL_WITHIN).await?;
+        let counts = || view.nodes.iter().map(|node| node.shards);
+        let apart = counts().max().unwrap_or(0) - counts().min().unwrap_or(0);
+        if apart <= 1 {
+            return Ok(view);
+        }
+        if Instant::now() > deadline {
+            return Err(cluster.late(
+                "as many shards on each node",
+                WELL_WITHIN,
+                format!("{apart} apart"),
+            ));
+        }
+    }
 }
 
 /// How far the most belated shard is behind: of those whose events the nth node's lives have handled, and of the others.
