@@ -244,13 +244,13 @@ impl Delivery {
         }
     }
 
-    /// Where the message goes next for this receiver: to whoever may have met it, while that can still say what became of
-    /// it, although the receiver has moved on; otherwise to the receiver.
+    /// Where the message goes next for this receiver: to whoever may have met it, which alone can say what became of it,
+    /// although the receiver has moved on. What may run twice always goes to the receiver.
     fn next_stop(&self, state: &State, receiver: Receiver) -> Result<Option<Place>, IpcError> {
-        match self.doubts.get(&receiver) {
-            Some(place) if remains(state, *place) => Ok(Some(*place)),
-            Some(_) if !self.idempotent => Err(IpcError::OwnerLost { may_have_run: true }),
-            Some(_) | None => place(state, receiver),
+        match self.doubts.get(&receiver).filter(|_| !self.idempotent) {
+            Some(met) if remains(state, *met) => Ok(Some(*met)),
+            Some(_) => Err(IpcError::OwnerLost { may_have_run: true }),
+            None => place(state, receiver),
         }
     }
 

@@ -174,8 +174,9 @@ impl Ipc {
         self.shared.local.handlers.register(event, false, handler);
     }
 
-    /// As [`register_handler`](Self::register_handler), for a handler that may run twice for one message. A request
-    /// whose receiver's owner was lost is then sent to the next owner.
+    /// As [`register_handler`](Self::register_handler), for a handler that may run twice for one message. A
+    /// message whose receiver's owner was lost, or gave the receiver away and is out of reach, is then sent to the next
+    /// owner.
     pub fn register_idempotent_handler<Q, A, F, Fut>(&self, event: impl Into<String>, handler: F)
     where
         Q: DeserializeOwned + Send + 'static,

@@ -152,6 +152,25 @@ async fn a_message_that_a_former_owner_has_not_met_runs_at_the_next_one() {
     assert_eq!(ran.load(Ordering::SeqCst), 2);
 }
 
+/// Nobody has to know what became of it.
+#[tokio::test(start_paused = true)]
+async fn what_may_run_twice_goes_to_the_next_owner_though_the_former_is_out_of_reach() {
+    let mut world = World::of(3);
+    let (ran, _never) = held(world.ipc(2), true);
+    let (again, go) = held(world.ipc(3), true);
+    let _ = held(world.ipc(1), true);
+    go.notify_one();
+    let ipc = world.ipc(1).clone();
+    let asked = tokio::spawn(async move { ipc.request::<u64>(shard(2), "wait", &()).await });
+    until("it runs", || ran.load(Ordering::SeqCst) == 1).await;
+
+    break_link(&world).await;
+    move_to_3(&mut world);
+
+    assert_eq!(asked.await.unwrap(), Ok(7));
+    assert_eq!(again.load(Ordering::SeqCst), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_former_owner_that_has_started_again_is_not_asked() {
     let mut world = World::of(3);
