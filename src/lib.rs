@@ -6,6 +6,7 @@ pub mod bot;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod consumer;
 pub mod control;
 pub mod gateway;
 pub mod http;

@@ -34,7 +34,7 @@ impl Node {
         let child = Command::new(env!("CARGO_BIN_EXE_apolo"))
             .args(["run", "--http-addr", &SocketAddr::from(([127, 0, 0, 1], 0)).to_string()])
             .args(["--quic-addr", &SocketAddr::from(([127, 0, 0, 1], 0)).to_string()])
-            .args(["--total-shards", &total.to_string()])
+            .args(["--bot-addr", "none", "--total-shards", &total.to_string()])
             .arg("--data-dir")
             .arg(data_dir)
             .env("DISCORD_TOKEN", "a.benchmark.token")

@@ -87,6 +87,7 @@ impl Cluster {
             .args(["--expect", &NODES.to_string(), "--name", &node.name])
             .args(["--http-addr", &node.http.to_string(), "--quic-addr", &node.quic.to_string()])
             .args(["--total-shards", &self.shards.to_string(), "--log-format", "json"])
+            .args(["--bot-addr", "none"])
             .arg("--ca-dir")
             .arg(directory.join("ca"))
             .arg("--data-dir")

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::progress::Progress;
-use crate::gateway::{Received, Status};
+use crate::gateway::{Commands, Received, Status};
 use crate::model::{Epoch, Sequence, ShardId};
 
 /// A cloneable view of the shards that run on this node.
@@ -21,6 +21,7 @@ struct Entry {
     progress: Arc<Mutex<Progress>>,
     status: watch::Receiver<Status>,
     received: Received,
+    commands: Commands,
 }
 
 /// A shard as it is now.
@@ -62,6 +63,13 @@ impl Board {
         entries.get(&shard).map(|entry| entry.epoch)
     }
 
+    /// The way to send gateway commands over a shard that runs here.
+    #[must_use]
+    pub fn commands(&self, shard: ShardId) -> Option<Commands> {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.get(&shard).map(|entry| entry.commands.clone())
+    }
+
     pub(super) fn put(
         &self,
         shard: ShardId,
@@ -69,8 +77,9 @@ impl Board {
         progress: Arc<Mutex<Progress>>,
         status: watch::Receiver<Status>,
         received: Received,
+        commands: Commands,
     ) {
-        let entry = Entry { epoch, progress, status, received };
+        let entry = Entry { epoch, progress, status, received, commands };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, entry);
     }
 

@@ -47,10 +47,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::bot::{Context, DynBot, Notice, Position, Shared};
-use crate::gateway::{self, FatalClose, Permits, ResumePoint, Supervisor};
+use crate::gateway::{self, Commands, FatalClose, Permits, ResumePoint, Supervisor};
 use crate::ipc::Ipc;
 use crate::kv::Kv;
-use crate::lease::Right;
+use crate::lease::{Fence, Right};
 use crate::model::{
     BootEpoch, Epoch, NodeId, Sequence, SessionNumber, ShardId, ShardTotal, UnixMillis,
 };
@@ -237,6 +237,29 @@ impl Agent {
         self.releases.propose(state);
     }
 
+    /// What all events of a shard have in common.
+    fn shared(
+        &self,
+        (shard, total, epoch): (ShardId, ShardTotal, Epoch),
+        commands: Commands,
+        fence: Fence,
+        stopping: CancellationToken,
+    ) -> Arc<Shared> {
+        Arc::new(Shared {
+            shard,
+            total,
+            epoch,
+            commands,
+            states: self.raft.states(),
+            fence,
+            stopping,
+            cancelled: CancellationToken::new(),
+            totals: Mutex::new(None),
+            ipc: self.options.ipc.of_shard(shard),
+            kv: self.options.kv.clone(),
+        })
+    }
+
     fn start(&mut self, state: &State, shard: ShardId, epoch: Epoch) {
         let (Some(facts), Some(held)) = (state.facts(), state.shards().get(&shard)) else {
             return;
@@ -247,17 +270,8 @@ impl Agent {
             .expect("the gateway's URL was admitted when the node started");
         let stop = CancellationToken::new();
         let fence = self.options.right.fence();
-        let shared = Arc::new(Shared {
-            shard,
-            total: facts.total,
-            epoch,
-            commands: handles.commands,
-            states: self.raft.states(),
-            cancelled: CancellationToken::new(),
-            totals: Mutex::new(None),
-            ipc: self.options.ipc.of_shard(shard),
-            kv: self.options.kv.clone(),
-        });
+        let owned = (shard, facts.total, epoch);
+        let shared = self.shared(owned, handles.commands.clone(), fence.clone(), stop.clone());
         let resumes = held.session().is_some();
         let resumed = resumes.then_some(checkpoint.session);
         let tally = Tally::inherit(state.rosters().get(&shard), resumed);
@@ -274,7 +288,6 @@ impl Agent {
             shared: Arc::clone(&shared),
             log: Arc::new(RaftSessionLog { raft: self.raft.clone(), shard, epoch }),
             control: handles.control,
-            fence: fence.clone(),
             progress: Arc::clone(&progress),
             reports: Arc::clone(&self.asked),
             session: if resumes { checkpoint.session } else { SessionNumber::default() },
@@ -288,6 +301,7 @@ impl Agent {
             Arc::clone(&progress),
             handles.status.clone(),
             handles.received,
+            handles.commands,
         );
         self.running.insert(
             shard,

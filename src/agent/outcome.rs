@@ -13,6 +13,8 @@ use crate::model::panic_text;
 pub(crate) enum Failure {
     Error(String),
     Panic(String),
+    /// The handler leaves the event to the shard's next owner.
+    Unhandled,
 }
 
 impl Failure {
@@ -28,6 +30,7 @@ impl Failure {
         match self {
             Self::Error(_) => "error",
             Self::Panic(_) => "panic",
+            Self::Unhandled => "unhandled",
         }
     }
 }
@@ -37,6 +40,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Error(text) => write!(f, "error: {text}"),
             Self::Panic(text) => write!(f, "panic: {text}"),
+            Self::Unhandled => f.write_str("not handled"),
         }
     }
 }

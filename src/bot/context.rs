@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::gateway::{Commands, SendError as CommandError};
 use crate::ipc::Ipc;
 use crate::kv::Kv;
+use crate::lease::Fence;
 use crate::model::{
     Epoch, GuildId, Sequence, SessionNumber, ShardId, ShardTotal, SystemHealth, shard_for_guild,
 };
@@ -30,6 +31,9 @@ pub(crate) struct Shared {
     pub(crate) epoch: Epoch,
     pub(crate) commands: Commands,
     pub(crate) states: watch::Receiver<Arc<State>>,
+    pub(crate) fence: Fence,
+    /// Is cancelled when no more events are taken, and handlers have some seconds to finish.
+    pub(crate) stopping: CancellationToken,
     pub(crate) cancelled: CancellationToken,
     /// What the bot says of its guilds, which then counts instead of what the node counted.
     pub(crate) totals: Mutex<Option<GuildTotals>>,
@@ -114,6 +118,23 @@ impl Context {
     #[must_use]
     pub fn cancelled(&self) -> &CancellationToken {
         &self.shared.cancelled
+    }
+
+    /// Whether this node may still act for the shard, as of this very moment: also in a process that was frozen and does
+    /// not know it yet.
+    #[must_use]
+    pub fn owns_shard(&self) -> bool {
+        !self.shared.fence.is_down()
+    }
+
+    /// What stands between the shard and the world.
+    pub(crate) fn fence(&self) -> &Fence {
+        &self.shared.fence
+    }
+
+    /// Is cancelled when the shard takes no more events, some seconds before [`cancelled`](Self::cancelled).
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.shared.stopping
     }
 
     /// Sends a gateway command, such as one of `twilight_model::gateway::payload::outgoing`, over this shard. It waits

@@ -9,7 +9,7 @@ use twilight_model::gateway::event::{
     GatewayEventDeserializer,
 };
 
-use super::guild_of;
+use super::route::{data_within, guild_of};
 use crate::gateway::EventName;
 use crate::model::GuildId;
 
@@ -31,6 +31,11 @@ impl Event {
     #[must_use]
     pub const fn undecoded(name: EventName, raw: Arc<String>) -> Self {
         Self { name, raw, typed: None }
+    }
+
+    /// The same, not decoded.
+    pub(crate) fn raw_copy(&self) -> Self {
+        Self::undecoded(self.name.clone(), Arc::clone(&self.raw))
     }
 
     /// Decodes the event, and gives it back undecoded where that can't be done.
@@ -60,6 +65,12 @@ impl Event {
     #[must_use]
     pub fn raw(&self) -> &str {
         &self.raw
+    }
+
+    /// What Discord says happened: the payload's `d`, as JSON.
+    #[must_use]
+    pub fn data(&self) -> Option<&str> {
+        data_of(self.name(), &self.raw).or_else(|| data_within(&self.raw))
     }
 
     /// The guild that it belongs to. It is looked up in the JSON: the type that twilight has for it does not matter.

@@ -22,11 +22,18 @@ pub(crate) use {
 use std::{error::Error, fmt, sync::Arc};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
+use thiserror::Error;
 
 use crate::gateway::EventTypeFlags;
 
 /// What went wrong in a handler. It is logged and counted; the event is not delivered again.
 pub type HandlerError = Box<dyn Error + Send + Sync>;
+
+/// A handler's error by which the event is not handled: the checkpoint stays before it, and the shard's next owner gets it.
+/// Only while the shard stops: on one that runs nothing would bring the event again.
+#[derive(Debug, Error)]
+#[error("the event is left to the shard's next owner")]
+pub(crate) struct Unhandled;
 
 /// What a handler returns.
 pub type HandlerResult = Result<(), HandlerError>;

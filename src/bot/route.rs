@@ -22,6 +22,12 @@ pub(crate) fn guild_of(name: &str, json: &str) -> Option<GuildId> {
     str::from_utf8(digits).ok()?.parse().ok().map(GuildId)
 }
 
+/// The `d` of a payload, wherever it stands.
+pub(super) fn data_within(json: &str) -> Option<&str> {
+    let data = Scan { bytes: json.as_bytes(), at: 0 }.member("d")?;
+    str::from_utf8(data).ok()
+}
+
 struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,

@@ -4,9 +4,9 @@ use std::{io, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, configure::configure, stock::StockBot};
-use crate::bot::Erased;
+use super::{Failure, configure::configure};
 use crate::config::{Config, NodeFlags};
+use crate::consumer::{Consumers, Group};
 use crate::node::{Node, NodeError, Options, shutdown_requested};
 use crate::telemetry;
 
@@ -33,18 +33,19 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     node(configure(arguments.flags)?, arguments.reshard).await
 }
 
-/// Runs a node with the stock bot until it is told to stop.
+/// Runs a node whose handlers are consumers until it is told to stop.
 pub(super) async fn node(config: Config, reshard: bool) -> Result<(), Failure> {
     config.require_token()?;
     telemetry::start_logs(&config, io::stderr)
         .map_err(|error| Failure::failed(error.to_string()))?;
     let metrics =
         telemetry::Metrics::start().map_err(|error| Failure::failed(error.to_string()))?;
-    let bot = StockBot::default();
+    let consumers = consumers(&config);
     let options = Options {
+        consumers: Some(consumers.clone()),
         metrics: Some(metrics),
         reshard,
-        ..Options::new(config, Arc::new(Erased(bot.clone())))
+        ..Options::new(config, Arc::new(consumers))
     };
     let stop = CancellationToken::new();
     tokio::spawn(shutdown_requested(stop.clone()));
@@ -54,14 +55,14 @@ pub(super) async fn node(config: Config, reshard: bool) -> Result<(), Failure> {
     };
     tracing::info!(http = %node.http_addr(), "serving /health, /ready, /metrics and /api/v1");
     node.run(stop).await?;
-    let counts = bot.counts();
-    tracing::info!(
-        events = counts.events(),
-        redelivered = counts.redelivered,
-        sessions_lost = counts.lost.len(),
-        "every session can be resumed"
-    );
+    tracing::info!("every session can be resumed");
     Ok(())
+}
+
+/// Nobody is waited for where nobody can connect.
+pub(super) fn consumers(config: &Config) -> Consumers {
+    let required = config.bot_addr.map(|_| config.wait_for.iter()).into_iter().flatten();
+    Consumers::new(required.filter_map(|name| Group::new(name).ok()).collect())
 }
 
 impl From<NodeError> for Failure {

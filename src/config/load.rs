@@ -55,6 +55,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     };
     config.token = keep(secret::read(environment, secret::DISCORD_TOKEN));
     config.api_token = keep(secret::read(environment, secret::API_TOKEN));
+    config.bot_token = keep(secret::read(environment, secret::BOT_TOKEN));
     if config.name.is_empty() {
         config.name = host_name();
         config.origins.insert("name", Origin::Host);

@@ -45,6 +45,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where probes, metrics and the API listen.
     pub http_addr: SocketAddr,
+    /// Where consumers connect, unless nobody is to.
+    pub bot_addr: Option<SocketAddr>,
+    /// The groups of consumers that every event waits for.
+    pub wait_for: Vec<String>,
+    /// What consumers show; without one the node makes its own.
+    pub bot_token: Option<Token>,
     /// Where the other nodes find this one.
     pub quic_addr: SocketAddr,
     /// Where the other nodes may be, as the operator wrote it: `HOST[:PORT]` each.
@@ -127,6 +133,9 @@ impl Default for Config {
         let mut config = Self {
             data_dir: PathBuf::new(),
             http_addr: any,
+            bot_addr: None,
+            wait_for: Vec::new(),
+            bot_token: None,
             quic_addr: any,
             peers: Vec::new(),
             discover: None,

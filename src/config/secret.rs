@@ -11,6 +11,9 @@ pub(super) const DISCORD_TOKEN: &str = "DISCORD_TOKEN";
 /// The variable of the API's token; with `_FILE`, that of a file which holds it.
 pub(super) const API_TOKEN: &str = "APOLO_API_TOKEN";
 
+/// The variable of what consumers show; with `_FILE`, that of a file which holds it.
+pub(super) const BOT_TOKEN: &str = "APOLO_BOT_TOKEN";
+
 /// With `_FILE`, the variable of a file that holds a token to join with. By itself it is none: that token is read from a
 /// file alone.
 pub(super) const JOIN_TOKEN: &str = "APOLO_JOIN_TOKEN";
@@ -23,6 +26,7 @@ pub(super) fn variable_for(key: &str) -> Option<&'static str> {
     let key = key.to_ascii_lowercase().replace('_', "-");
     match key.as_str() {
         "token" | "bot-token" | "discord-token" => Some(DISCORD_TOKEN),
+        "apolo-bot-token" => Some(BOT_TOKEN),
         "api-token" | "apolo-api-token" => Some(API_TOKEN),
         "join-token" | "apolo-join-token" => Some(JOIN_TOKEN),
         _ => None,

@@ -42,8 +42,8 @@ impl Setting {
     }
 }
 
-/// Every setting but the secrets, which come from the environment alone (`DISCORD_TOKEN`, `APOLO_API_TOKEN`, each with
-/// `_FILE`), in the order of the help.
+/// Every setting but the secrets, which come from the environment alone (`DISCORD_TOKEN`, `APOLO_API_TOKEN`,
+/// `APOLO_BOT_TOKEN`, each with `_FILE`), in the order of the help.
 pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "data-dir",
@@ -84,6 +84,26 @@ pub const SETTINGS: &[Setting] = &[
         default: Some("0.0.0.0:3000"),
         scope: Scope::Node,
         set: |config, text| value::address(text).map(|addr| config.http_addr = addr),
+    },
+    Setting {
+        key: "bot-addr",
+        env: &["APOLO_BOT_ADDR"],
+        placeholder: "ADDR",
+        help: "Where bots in any language connect (WebSocket, not encrypted); none switches it off",
+        expected: "an IP address and a port, such as 127.0.0.1:3001, or none",
+        default: Some("127.0.0.1:3001"),
+        scope: Scope::Node,
+        set: |config, text| value::address_or_none(text).map(|address| config.bot_addr = address),
+    },
+    Setting {
+        key: "wait-for",
+        env: &["APOLO_WAIT_FOR"],
+        placeholder: "GROUPS",
+        help: "The groups of consumers that every event waits for, with commas; with none, events pass where nobody is connected",
+        expected: "names with commas, each of letters, digits, '-', '_' or '.', or none",
+        default: Some("bot"),
+        scope: Scope::Node,
+        set: |config, text| value::names_or_none(text).map(|groups| config.wait_for = groups),
     },
     Setting {
         key: "quic-addr",

@@ -36,6 +36,19 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Invalid> {
     })
 }
 
+pub(super) fn address_or_none(text: &str) -> Result<Option<SocketAddr>, Invalid> {
+    if text == "none" { Ok(None) } else { address(text).map(Some) }
+}
+
+/// Names with commas between them.
+pub(super) fn names_or_none(text: &str) -> Result<Vec<String>, Invalid> {
+    if text == "none" {
+        Ok(Vec::new())
+    } else {
+        list(text)?.iter().map(|item| name(item)).collect()
+    }
+}
+
 /// A base URL without a slash at the end. What could carry a secret or get lost by appending a path is refused.
 pub(super) fn base_url(text: &str) -> Result<Url, Invalid> {
     if text.contains('@') {

@@ -34,6 +34,7 @@ pub enum KvAsk {
         /// Which.
         key: String,
         /// Whether this node's copy will do, which may be old.
+        #[serde(default)]
         local: bool,
     },
     /// Rows of the keys that begin with a prefix, in order.
@@ -43,8 +44,10 @@ pub enum KvAsk {
         /// Only those behind this key.
         after: Option<String>,
         /// How many at most.
+        #[serde(default = "most")]
         most: usize,
         /// Whether this node's copy will do, which may be old.
+        #[serde(default)]
         local: bool,
     },
     /// Sets a value.
@@ -56,6 +59,7 @@ pub enum KvAsk {
         /// For how long, in milliseconds.
         ttl_ms: Option<u64>,
         /// If what.
+        #[serde(default)]
         expected: Expected,
     },
     /// Removes a key.
@@ -63,6 +67,7 @@ pub enum KvAsk {
         /// Which.
         key: String,
         /// If what.
+        #[serde(default)]
         expected: Expected,
     },
     /// Adds to a counter.
@@ -88,8 +93,10 @@ pub enum KvAsk {
         /// The leaderboard.
         key: String,
         /// How many at most.
+        #[serde(default = "most")]
         most: usize,
         /// Whether this node's copy will do, which may be old.
+        #[serde(default)]
         local: bool,
     },
     /// Takes a lock.
@@ -124,6 +131,11 @@ pub enum KvAsk {
         /// The first revision that is wanted; what comes from now on, where there is none.
         from: Option<u64>,
     },
+}
+
+/// Rows of an answer, where nobody says how many.
+const fn most() -> usize {
+    100
 }
 
 /// What must hold of a key.

@@ -24,7 +24,7 @@ mod tests;
 mod tokens;
 mod view;
 
-pub use bind::{BindError, bind, bind_free};
+pub use bind::{BindError, Port, bind, bind_free};
 pub use kv::{
     Expected, KvAnswer, KvAsk, KvChange, KvChanges, KvDone, KvProblem, KvRequest, KvRow, KvScore,
     KvText, ScoreChange,
@@ -34,7 +34,8 @@ pub use server::{Options, Server};
 pub use socket::{SOCKET_FILE, SocketPath};
 pub use tokens::{TokenAnswer, TokenAsk, TokenCreated, TokenRequest, TokenRow};
 pub use view::{
-    Excess, Halt, HealthBody, Node, NodeRow, Phase, Role, ShardRow, Target, Unhalted, View,
+    ConsumerGroup, Consumers, Excess, Halt, HealthBody, Node, NodeRow, Phase, Role, ShardRow,
+    Target, Unhalted, View,
 };
 
 use std::fmt;

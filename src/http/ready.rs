@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ShardStatus;
 
-use super::{Excess, Phase, ShardRow, View};
+use super::{ConsumerGroup, Consumers, Excess, Phase, ShardRow, View};
 
 /// The body of `/ready`: 200 where every condition holds, 503 otherwise.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ const NO_QUORUM: &str = "fewer voters than a quorum reach each other, so no shar
 /// shards must not look well.
 #[must_use]
 pub fn readiness(view: &View) -> Readiness {
-    let conditions = vec![
+    let mut conditions = vec![
         condition("member", view.waiting.is_none(), || match &view.waiting {
             Some(waiting) => format!("not begun yet: {waiting}"),
             None => "is a member of its cluster".to_owned(),
@@ -80,6 +80,7 @@ pub fn readiness(view: &View) -> Readiness {
         }),
         shards(view),
     ];
+    conditions.extend(view.consumers.as_ref().map(consumers));
     let ready = conditions.iter().all(|condition| condition.holds);
     Readiness { ready, conditions, notes: notes(view) }
 }
@@ -93,6 +94,31 @@ fn notes(view: &View) -> Vec<String> {
         )
     };
     target.over.iter().map(note).collect()
+}
+
+/// Whether somebody is there for every group that events wait for.
+fn consumers(consumers: &Consumers) -> Condition {
+    let missing = |group: &&ConsumerGroup| group.required && group.consumers == 0;
+    let missing: Vec<_> = consumers.groups.iter().filter(missing).collect();
+    condition("consumers", missing.is_empty(), || {
+        if missing.is_empty() {
+            let counts: Vec<_> = consumers
+                .groups
+                .iter()
+                .map(|group| format!("{}: {} connected", group.name, group.consumers))
+                .collect();
+            let none = "events wait for nobody, and nobody is connected".to_owned();
+            return if counts.is_empty() { none } else { counts.join(", ") };
+        }
+        let names: Vec<_> = missing.iter().map(|group| group.name.as_str()).collect();
+        let waiting: usize = missing.iter().map(|group| group.waiting).sum();
+        format!(
+            "no consumer of group {} is connected to {}, so events wait ({waiting} do here); start one, or let events \
+             pass with --wait-for none",
+            names.join(", "),
+            consumers.url,
+        )
+    })
 }
 
 fn shards(view: &View) -> Condition {

@@ -78,7 +78,7 @@ impl Running {
 
 async fn start(token: Option<&str>) -> Running {
     let dir = tempfile::tempdir().unwrap();
-    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let listener = bind(Port::Http, SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let view = Mutex::new(view::tests::view(2));
     let source = Arc::new(Fake { view, unhalts: AtomicU32::new(0) });

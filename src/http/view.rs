@@ -47,8 +47,37 @@ pub struct View {
     /// How many shards a node should run, where an operator has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    /// The consumers of this node, where it lets some in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumers: Option<Consumers>,
     /// Every shard, in order.
     pub shards: Vec<ShardRow>,
+}
+
+/// The consumers of a node.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Consumers {
+    /// Where they connect.
+    pub url: String,
+    /// By group.
+    pub groups: Vec<ConsumerGroup>,
+}
+
+/// Consumers that share a node's events.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsumerGroup {
+    /// Its name.
+    pub name: String,
+    /// Whether every event waits for it.
+    pub required: bool,
+    /// How many are connected.
+    pub consumers: usize,
+    /// Events that were not sent yet.
+    pub waiting: usize,
+    /// Events that were sent and not acknowledged.
+    pub unacknowledged: usize,
 }
 
 /// How many shards a node should run: no limit, since no shard stays down for it.
@@ -318,6 +347,7 @@ pub(super) mod tests {
             halted: None,
             identifies: None,
             target: None,
+            consumers: None,
             shards: (0..shards).map(connected).collect(),
         }
     }

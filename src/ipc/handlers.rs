@@ -42,7 +42,8 @@ pub struct Call {
     pub cancelled: CancellationToken,
 }
 
-type Answer = Result<Bytes, Failure>;
+/// What a handler has to say.
+pub(crate) type Answer = Result<Bytes, Failure>;
 type Run = dyn Fn(Call, Bytes) -> BoxFuture<'static, Answer> + Send + Sync;
 
 /// The handlers of a node, by event. Clones share them.
@@ -85,9 +86,21 @@ impl Handlers {
             }
             .boxed()
         };
+        self.route(event.into(), idempotent, run);
+    }
+
+    /// Runs `run` for messages of this event, which takes and answers JSON as it is.
+    pub(crate) fn route<F>(&self, event: String, idempotent: bool, run: F)
+    where
+        F: Fn(Call, Bytes) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
+    {
         let registered = Registered { run: Arc::new(run), idempotent };
-        let mut handlers = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        handlers.insert(event.into(), registered);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(event, registered);
+    }
+
+    /// Runs nothing any more for messages of this event.
+    pub(crate) fn remove(&self, event: &str) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(event);
     }
 
     fn of(&self, event: &str) -> Option<Registered> {

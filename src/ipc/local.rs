@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    handlers::{Call, Handlers},
+    handlers::{Answer, Call, Handlers},
     message::Receiver,
     once::{Key, Once},
     route::Tenure,
@@ -41,8 +41,6 @@ pub trait Residents: Send + Sync + 'static {
     /// Whether this node belongs to a quorum, as far as it knows.
     fn has_quorum(&self) -> bool;
 }
-
-pub(super) type Answer = Result<Bytes, Failure>;
 
 /// A message that has come: where its answer will be, and by what its handler is told that nobody waits for it.
 #[derive(Clone)]

@@ -25,7 +25,9 @@ mod wire;
 
 pub use client::{Answers, Ipc, Options, RequestOptions, TIMEOUT, TIMEOUT_MAX};
 pub use error::IpcError;
+pub(crate) use handlers::Answer;
 pub use handlers::{Call, Handlers};
 pub use local::Residents;
 pub use message::{DATA_MAX, MessageId, MessageKind, Receiver, Sender};
 pub use route::{Everyone, Target};
+pub(crate) use wire::Failure;

@@ -58,7 +58,7 @@ pub(super) struct Data(#[serde(with = "bytes")] pub(super) Vec<u8>);
 
 /// Why a handler has no answer to give.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The receiver does not run here in that tenure. The handler has not run, and will not.
     Moved,
     /// Nothing is registered for the event.

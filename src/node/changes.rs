@@ -121,10 +121,7 @@ fn find_first<'a>(
     wanted: &str,
     presence: Presence,
 ) -> Result<(NodeId, &'a Node), String> {
-    let named = |(id, node): &(&NodeId, &Node)| node.name == wanted || id.to_string() == wanted;
-    let found = state.nodes().iter().filter(named);
-    let found = found.max_by_key(|(_, node)| node.presence == presence);
-    found.map(|(id, node)| (*id, node)).ok_or_else(|| {
+    state.node_called(wanted, presence).ok_or_else(|| {
         let names: Vec<_> = state.nodes().values().map(|node| node.name.as_str()).collect();
         format!("there is no node {wanted:?}; there are {}", names.join(", "))
     })

@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::FactsError;
 use crate::cluster::{PeerError, SeekError};
 use crate::config::ConfigError;
+use crate::consumer;
 use crate::gateway::{RefusedUrl, RestError};
 use crate::http;
 use crate::invite::EnrolError;
@@ -33,6 +34,9 @@ pub enum NodeError {
     /// The HTTP port can't be used.
     #[error(transparent)]
     Http(#[from] http::BindError),
+    /// The consumers' token can't be had.
+    #[error(transparent)]
+    BotToken(#[from] consumer::TokenError),
     /// The socket in the data directory can't be made.
     #[error("serve HTTP: {0}")]
     Socket(std::io::Error),

@@ -4,7 +4,9 @@
 //! bot is, fix or check the facts, serve HTTP, run shards. Stop: no new deliveries, handlers finish, the last
 //! checkpoint is committed, connections are closed so that their sessions live on, the log is closed.
 
+mod assemble;
 mod changes;
+mod consumers;
 mod discord;
 mod enrol;
 mod entry;
@@ -34,37 +36,37 @@ pub use crate::store::has_left;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use futures_util::future::{FutureExt as _, join3};
 use tokio::{
     net::TcpListener,
-    runtime,
     sync::{Notify, watch},
     task::JoinHandle,
-    time::{Instant, timeout},
+    time::timeout,
 };
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::agent::{self, Agent, Board, ClusterPermits};
+use crate::agent::Board;
 use crate::bot::DynBot;
 use crate::cluster::{Candidates, Waiting};
 use crate::config::Config;
-use crate::control::{self, Control, Wishes};
-use crate::gateway::{self, Hosts, Intents, Profile, Rest, RestLimits};
+use crate::consumer::Consumers;
+use crate::control::Wishes;
+use crate::gateway::{Rest, RestLimits};
 use crate::http;
-use crate::ipc::{self, Handlers, Ipc};
+use crate::ipc::{Handlers, Ipc};
 use crate::kv::Kv;
-use crate::model::{NodeId, ShardId, ShardTotal, SystemHealth, Token};
+use crate::model::{NodeId, SystemHealth};
 use crate::raft::Handle;
 use crate::state::{Command, Outcome, State};
 use crate::telemetry::Metrics;
 
+use assemble::Parts;
+use consumers::BotPort;
 use discord::Discord;
 use entry::Entry;
 use member::Member;
-use residents::Here;
 use threads::Threads;
-use view::{Front, NodeView};
+use view::Front;
 
 /// How long the orderly end of the agent may take, beyond which its tasks are dropped.
 const STOP_WITHIN: Duration = Duration::from_millis(9_500);
@@ -72,9 +74,6 @@ const STOP_WITHIN: Duration = Duration::from_millis(9_500);
 /// What is left of the time to stop for handlers of other shards' messages, and as much for senders that lost their
 /// connection to ask for an answer again.
 const MESSAGES_WITHIN: Duration = Duration::from_millis(250);
-
-/// Between two foldings of the samples that have gathered.
-const METRICS_FOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// What a node is started with.
 #[derive(Debug)]
@@ -85,8 +84,12 @@ pub struct Options {
     pub bot: Arc<dyn DynBot>,
     /// What handles other shards' messages. More may be registered while the node runs.
     pub handlers: Handlers,
+    /// Consumers, where `bot` hands events to them: they connect to the address that `config` names.
+    pub consumers: Option<Consumers>,
     /// What `/metrics` shows.
     pub metrics: Option<Metrics>,
+    /// Their port, where it is bound already.
+    pub bot_listener: Option<TcpListener>,
     /// The HTTP port, where it is bound already; otherwise the one that `config` names.
     pub listener: Option<TcpListener>,
     /// Whether a total or intents that differ from the committed ones are to be committed, at the price of every
@@ -98,8 +101,16 @@ impl Options {
     /// A node with this configuration and bot.
     #[must_use]
     pub fn new(config: Config, bot: Arc<dyn DynBot>) -> Self {
-        let handlers = Handlers::default();
-        Self { config, bot, handlers, metrics: None, listener: None, reshard: false }
+        Self {
+            config,
+            bot,
+            handlers: Handlers::default(),
+            consumers: None,
+            bot_listener: None,
+            metrics: None,
+            listener: None,
+            reshard: false,
+        }
     }
 }
 
@@ -112,6 +123,7 @@ pub struct Node {
     kv: Kv,
     http: http::Server,
     http_addr: SocketAddr,
+    bot_port: Option<BotPort>,
     /// Shown: the node takes no part any more.
     draining: CancellationToken,
     wishes: Wishes,
@@ -144,14 +156,15 @@ impl Node {
     /// [`NodeError`].
     pub async fn start(options: Options) -> Result<Self, NodeError> {
         install_crypto_provider();
-        let Options { config, bot, handlers, metrics, listener, reshard } = options;
+        let Options { config, bot, handlers, consumers, metrics, listener, reshard, .. } = options;
         let token = config.require_token()?.clone();
         let candidates = candidates(&config)?;
         let listener = match listener {
             Some(listener) => listener,
-            None => http::bind(config.http_addr).await?,
+            None => http::bind(http::Port::Http, config.http_addr).await?,
         };
         let http_addr = listener.local_addr().map_err(NodeError::Socket)?;
+        let bot_port = consumers::listen(consumers, options.bot_listener, &config).await?;
         let rest = Rest::new(&config.discord_api, token.clone(), RestLimits::default())?;
         let discord = Discord::new(rest, &config, reshard);
         let waiting = watch::Sender::new(Some(Waiting::Looking));
@@ -171,8 +184,18 @@ impl Node {
                 return Err(error);
             }
         };
-        let parts =
-            Parts { threads, config, bot, handlers, metrics, token, front, http, http_addr };
+        let parts = Parts {
+            threads,
+            config,
+            bot,
+            handlers,
+            metrics,
+            token,
+            front,
+            http,
+            http_addr,
+            bot_port,
+        };
         parts.assemble(member, discord).await
     }
 
@@ -186,6 +209,12 @@ impl Node {
     #[must_use]
     pub const fn http_addr(&self) -> SocketAddr {
         self.http_addr
+    }
+
+    /// Where consumers connect, if any may.
+    #[must_use]
+    pub fn bot_addr(&self) -> Option<SocketAddr> {
+        self.bot_port.as_ref().map(|port| port.address)
     }
 
     /// Where the other nodes find this one.
@@ -330,6 +359,9 @@ impl Node {
             warn!("handlers of other shards' messages still run, and end with the process");
         }
         let _ = timeout(MESSAGES_WITHIN, self.ipc.answered()).await;
+        if let Some(port) = self.bot_port {
+            port.server.stop().await;
+        }
         self.stop.rest.cancel();
         let _ = tokio::join!(self.control, self.discord, self.upkeep, self.permits);
         self.member.hand_leadership_over().await;
@@ -345,136 +377,6 @@ enum Event {
     Failed(NodeError),
 }
 
-/// What a node that has become a member is made of.
-struct Parts {
-    threads: Threads,
-    config: Config,
-    bot: Arc<dyn DynBot>,
-    handlers: Handlers,
-    metrics: Option<Metrics>,
-    token: Token,
-    front: Arc<Front>,
-    http: http::Server,
-    http_addr: SocketAddr,
-}
-
-impl Parts {
-    async fn assemble(self, member: Member, mut discord: Discord) -> Result<Node, NodeError> {
-        let raft = member.raft.clone();
-        let stop = Stops::default();
-        let options = control::Options {
-            spawn_delay: self.config.shard_spawn_delay,
-            voters: self.config.voters,
-        };
-        let (control, doors) =
-            Control::new(raft.clone(), member.right.clone(), Some(&member.transport), options);
-        // From here on: without a leader's loop there is no leader that grants or plans.
-        let control = self.threads.spawn(control.run(stop.rest.clone()));
-        let settled = discord.settle(&raft).await;
-        let gateway = match settled.and_then(|url| connection(&self.config, &self.token, url)) {
-            Ok(gateway) => gateway,
-            Err(error) => {
-                drop(raft);
-                stop.rest.cancel();
-                let _ = control.await;
-                self.http.stop().await;
-                member.leave().await;
-                return Err(error);
-            }
-        };
-        let here: Arc<dyn gateway::Permits> = Arc::new(doors.permits);
-        let permits = ClusterPermits::new(raft.clone(), Some(member.transport.clone()), here);
-        let board = Board::default();
-        let ipc = self.ipc(&member, &board);
-        let (kv, keeping) = kv::open(&member, stop.rest.clone());
-        let shards = (board.clone(), ipc.clone(), kv.clone());
-        let agent = self.agent(&member, gateway, permits.clone(), doors.reports, shards);
-        let (draining, leave) = (CancellationToken::new(), Arc::new(Notify::new()));
-        self.front.open(NodeView {
-            me: member.me,
-            name: self.config.name.clone(),
-            raft: raft.clone(),
-            right: member.right.clone(),
-            wishes: doors.wishes.clone(),
-            leave: Arc::clone(&leave),
-            kv: kv.clone(),
-            credentials: Arc::clone(&member.credentials),
-            board: board.clone(),
-            metrics: self.metrics.clone(),
-            started: Instant::now(),
-            draining: draining.clone(),
-            shards_per_pod: self.config.shards_per_pod,
-        });
-        let target = self.config.shards_per_pod;
-        let over = target::watch(raft.clone(), member.me, target, stop.rest.clone());
-        let keeping = AbortOnDropHandle::new(self.threads.spawn(keeping));
-        let upkeep = join3(upkeep(self.metrics, stop.rest.clone()), over, keeping);
-        let upkeep = tokio::spawn(upkeep.map(drop));
-        self.http.serve_socket(&self.config.data_dir).map_err(NodeError::Socket)?;
-        Ok(Node {
-            board,
-            ipc,
-            kv,
-            http: self.http,
-            http_addr: self.http_addr,
-            agent: self.threads.spawn(agent.run(stop.agent.clone())),
-            control,
-            discord: tokio::spawn(discord.watch(raft, stop.rest.clone())),
-            upkeep,
-            permits: self.threads.spawn(permits.run(stop.rest.clone())),
-            draining,
-            wishes: doors.wishes,
-            leave,
-            stop,
-            member,
-            _threads: self.threads,
-        })
-    }
-
-    fn ipc(&self, member: &Member, board: &Board) -> Ipc {
-        Ipc::new(ipc::Options {
-            me: member.me,
-            boot: member.boot,
-            handlers: self.handlers.clone(),
-            residents: Arc::new(Here {
-                me: member.me,
-                board: board.clone(),
-                right: member.right.clone(),
-                states: member.raft.states(),
-            }),
-            states: member.raft.states(),
-            transport: Some(member.transport.clone()),
-        })
-    }
-
-    fn agent(
-        &self,
-        member: &Member,
-        gateway: gateway::Options,
-        permits: ClusterPermits,
-        local: agent::LocalReports,
-        (board, ipc, kv): (Board, Ipc, Kv),
-    ) -> Agent {
-        let options = agent::Options {
-            me: member.me,
-            boot: member.boot,
-            bot: Arc::clone(&self.bot),
-            gateway,
-            permits: Arc::new(permits),
-            right: member.right.clone(),
-            transport: Some(member.transport.clone()),
-            local,
-            board,
-            ipc,
-            bots: runtime::Handle::current(),
-            kv,
-            health_check_interval: self.config.health_check_interval,
-            shard_timeout: self.config.shard_timeout,
-        };
-        Agent::new(member.raft.clone(), options)
-    }
-}
-
 /// Where the others may be, as the operator wrote it.
 fn candidates(config: &Config) -> Result<Candidates, NodeError> {
     let peers = config.peers.iter().map(|peer| peer.parse());
@@ -487,27 +389,6 @@ async fn commit(raft: &Handle, command: Command) -> Result<(), NodeError> {
     match raft.propose(command).await? {
         Outcome::Applied | Outcome::Stale | Outcome::User(_) => Ok(()),
         Outcome::Refused(refusal) => Err(NodeError::Refused(refusal)),
-    }
-}
-
-fn connection(config: &Config, token: &Token, url: String) -> Result<gateway::Options, NodeError> {
-    let intents = Intents::from_bits_truncate(config.intents.bits());
-    let mut profile = Profile::new(token, intents);
-    if let Some(presence) = &config.presence {
-        profile = profile.presence(presence::payload(presence));
-    }
-    let hosts = Hosts::of_api(&config.discord_api).with_gateway(&url)?;
-    let options = gateway::Options::new(ShardId(0), ShardTotal::ONE, profile, url);
-    Ok(gateway::Options { hosts, ..options })
-}
-
-/// Keeps the metrics' memory bounded between two scrapes.
-async fn upkeep(metrics: Option<Metrics>, stop: CancellationToken) {
-    let Some(metrics) = metrics else {
-        return;
-    };
-    while timeout(METRICS_FOLD_EVERY, stop.cancelled()).await.is_err() {
-        metrics.fold();
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{changes, kv, leave, target, tokens};
+use super::{changes, consumers::ShownPort, kv, leave, target, tokens};
 use crate::agent::{Board, ShardNow};
 use crate::cluster::Waiting;
 use crate::control::Wishes;
@@ -47,6 +47,7 @@ pub(super) struct NodeView {
     pub(super) draining: CancellationToken,
     /// How many shards a node should run.
     pub(super) shards_per_pod: Option<u32>,
+    pub(super) bot_port: Option<ShownPort>,
 }
 
 impl fmt::Debug for NodeView {
@@ -99,7 +100,10 @@ impl Source for Front {
     }
 
     fn metrics(&self) -> String {
-        self.metrics.as_ref().map(Metrics::render).unwrap_or_default()
+        match self.node.get() {
+            Some(node) => node.metrics(),
+            None => self.metrics.as_ref().map(Metrics::render).unwrap_or_default(),
+        }
     }
 
     fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, String>> {
@@ -203,11 +207,15 @@ impl Source for NodeView {
             halted: state.ledger().halted().map(halt),
             identifies: state.ledger().limits(),
             target: self.shards_per_pod.map(|soft_target| target::target(&state, soft_target)),
+            consumers: self.bot_port.as_ref().map(ShownPort::view),
             shards: self.rows(&state),
         }
     }
 
     fn metrics(&self) -> String {
+        if let Some(port) = &self.bot_port {
+            port.publish();
+        }
         self.metrics.as_ref().map(Metrics::render).unwrap_or_default()
     }
 

@@ -111,6 +111,16 @@ impl State {
         &self.nodes
     }
 
+    /// The member of this name or id. Of several of one name that with `presence` is meant.
+    #[must_use]
+    pub fn node_called(&self, wanted: &str, presence: Presence) -> Option<(NodeId, &Node)> {
+        let called =
+            |(id, node): &(&NodeId, &Node)| node.name == wanted || id.to_string() == wanted;
+        let found = self.nodes.iter().filter(called);
+        let found = found.max_by_key(|(_, node)| node.presence == presence);
+        found.map(|(id, node)| (*id, node))
+    }
+
     /// The shards, by id.
     #[must_use]
     pub const fn shards(&self) -> &BTreeMap<ShardId, Shard> {

@@ -10,7 +10,8 @@ use std::{
 };
 
 use apolo::http::{
-    Change, Changed, Halt, Node, Options, Phase, Server, ShardRow, Source, Unhalted, View, bind,
+    Change, Changed, Halt, Node, Options, Phase, Port, Server, ShardRow, Source, Unhalted, View,
+    bind,
 };
 use apolo::{HealthStatus, SessionNumber, ShardId, ShardStatus, SystemHealth, Token};
 use futures_util::future::BoxFuture;
@@ -62,6 +63,7 @@ impl Source for Fake {
             halted: Some(halt()),
             identifies: None,
             target: None,
+            consumers: None,
             shards: vec![connected, halted],
         }
     }
@@ -89,7 +91,8 @@ struct Running {
 
 async fn start(token: Option<&str>) -> Running {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
+    let listener =
+        bind(Port::Http, SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
     let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
     let source = Arc::new(Fake::default());
     let token = token.and_then(Token::parse);

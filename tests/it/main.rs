@@ -3,6 +3,7 @@
 mod api;
 mod cli;
 mod cluster;
+mod consumer;
 mod dev;
 mod examples;
 mod gateway;

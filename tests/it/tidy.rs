@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("kv", &["model", "state", "raft", "lease"]),
     ("gateway", &["model"]),
     ("simulator", &["model"]),
-    ("bot", &["model", "state", "gateway", "ipc", "kv"]),
+    ("bot", &["model", "state", "gateway", "ipc", "kv", "lease"]),
     ("control", &["model", "state", "placement", "raft", "gateway", "lease", "transport"]),
     (
         "agent",
@@ -42,6 +42,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("http", &["model", "state"]),
     (
+        "consumer",
+        // Its types are also what the API says of what the bot keeps.
+        &["model", "state", "gateway", "lease", "ipc", "bot", "agent", "http"],
+    ),
+    (
         "node",
         &[
             "model",
@@ -58,6 +63,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "control",
             "agent",
             "http",
+            "consumer",
             "cluster",
             "lease",
             "transport",
@@ -79,6 +85,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "bot",
             "agent",
             "http",
+            "consumer",
             "node",
             "transport",
             "simulator",
@@ -98,7 +105,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rcgen", &["transport"]),
     ("x509_parser", &["transport"]),
     ("socket2", &["transport"]),
-    ("base64", &["transport"]),
+    ("base64", &["transport", "consumer"]),
     // What benchmarks measure against.
     ("redis", &[]),
     ("async_nats", &[]),
@@ -108,7 +115,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("comfy_table", &["cli"]),
     ("axum", &["http", "simulator"]),
-    ("tokio_websockets", &["simulator", "gateway"]),
+    ("tokio_websockets", &["simulator", "gateway", "consumer"]),
     ("toml", &["config", "simulator"]),
     ("metrics_exporter_prometheus", &["telemetry"]),
 ];

@@ -49,7 +49,7 @@ pub(crate) fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Kills(arguments) => wait_for(kills::run(&arguments)),
         Command::Cluster(what) => wait_for(clusters::run(&what)),
-        Command::Victim(options) => wait_for(async { ended(victim(&options).await) }),
+        Command::Victim(options) => wait_for(async { ended(Box::pin(victim(&options)).await) }),
         Command::Powerloss(arguments) => powerloss::run(&arguments),
         Command::StoreWriter(options) => ended(durability::write(&options, &mut io::stdout())),
         Command::StoreCheck { subject, dir } => {

@@ -31,9 +31,10 @@ use super::{
     tally::Tally,
     tracker::Tracker,
 };
-use crate::bot::{Context, DynBot, Event, HandlerResult, Notice, Position, Shared, guild_of};
+use crate::bot::{
+    Context, DynBot, Event, HandlerResult, Notice, Position, Shared, Unhandled, guild_of,
+};
 use crate::gateway::{Control, Dispatch, EventName, EventTypeFlags, Feed, Item, Oddity};
-use crate::lease::Fence;
 use crate::model::{Sequence, Session, SessionNumber};
 use crate::state::State;
 
@@ -75,7 +76,6 @@ pub(crate) struct Deliverer {
     shared: Arc<Shared>,
     log: Arc<dyn SessionLog>,
     control: Control,
-    fence: Fence,
     progress: Arc<Mutex<Progress>>,
     notices: mpsc::Sender<(Context, Notice)>,
     session: SessionNumber,
@@ -127,7 +127,6 @@ pub(crate) struct Start {
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: Arc<dyn SessionLog>,
     pub(crate) control: Control,
-    pub(crate) fence: Fence,
     pub(crate) progress: Arc<Mutex<Progress>>,
     /// Asks for a report before its time.
     pub(crate) reports: Arc<Notify>,
@@ -143,7 +142,7 @@ pub(crate) struct Start {
 impl Deliverer {
     /// A deliverer, and the task that tells the bot its notices.
     pub(crate) fn new(start: Start) -> Self {
-        let Start { bot, shared, log, control, fence, progress, reports, .. } = start;
+        let Start { bot, shared, log, control, progress, reports, .. } = start;
         let Start { session, handled, tally, draft, .. } = start;
         let wanted = bot.events();
         let (notices, inbox) = mpsc::channel(NOTICES_MAX);
@@ -152,7 +151,6 @@ impl Deliverer {
             bot,
             log,
             control,
-            fence,
             progress,
             notices,
             session,
@@ -323,7 +321,7 @@ impl Deliverer {
 
     /// Polls an event's handler for the first time.
     fn start(&mut self, pending: Pending, lane: Option<Lane>) -> Result<Started, Fenced> {
-        if self.fence.is_down() {
+        if self.shared.fence.is_down() {
             return Err(Fenced);
         }
         let Pending { dispatch, position, generation } = pending;
@@ -404,6 +402,9 @@ impl Deliverer {
     }
 
     fn settle(&mut self, sequence: Sequence, generation: u64, failure: Option<Failure>) {
+        if matches!(failure, Some(Failure::Unhandled)) {
+            return;
+        }
         if let Some(failure) = failure {
             self.outcomes.failed(&failure);
             error!(shard = %self.shared.shard, %sequence, %failure, "a handler failed");
@@ -444,6 +445,7 @@ enum Started {
 fn failure(result: Result<HandlerResult, Box<dyn Any + Send>>) -> Option<Failure> {
     match result {
         Ok(Ok(())) => None,
+        Ok(Err(error)) if error.is::<Unhandled>() => Some(Failure::Unhandled),
         Ok(Err(error)) => Some(Failure::error(error.as_ref())),
         Err(panic) => Some(Failure::panic(panic.as_ref())),
     }

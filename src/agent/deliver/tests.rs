@@ -15,6 +15,7 @@ use crate::bot::{ClosureBot, LostRange};
 use crate::gateway::{FeedLimits, Intake, LostReason, feed, test_commands};
 use crate::ipc::{self, Handlers, Ipc, Residents};
 use crate::kv::Kv;
+use crate::lease::Fence;
 use crate::model::{
     ApplicationId, BootEpoch, ClusterId, Epoch, LogIndex, NodeId, SessionId, ShardId, ShardTotal,
 };
@@ -102,7 +103,7 @@ impl Rig {
         let (intake, feed) = feed(FeedLimits::default());
         let progress = Arc::default();
         let control = Control::default();
-        let fence = Fence::default();
+        let (fence, stop) = (Fence::default(), CancellationToken::new());
         let (committed, states) = watch::channel(Arc::default());
         let reports = Arc::new(Notify::new());
         let shared = Arc::new(Shared {
@@ -113,6 +114,8 @@ impl Rig {
             ipc: nobody(&states),
             kv: Kv::stopped(states.clone()),
             states,
+            fence: fence.clone(),
+            stopping: stop.clone(),
             cancelled: CancellationToken::new(),
             totals: Mutex::new(None),
         });
@@ -121,7 +124,6 @@ impl Rig {
             shared,
             log: Arc::clone(&log) as Arc<dyn SessionLog>,
             control: control.clone(),
-            fence: fence.clone(),
             progress: Arc::clone(&progress),
             reports: Arc::clone(&reports),
             session: SessionNumber(session),
@@ -129,7 +131,6 @@ impl Rig {
             tally: Tally::default(),
             draft: Arc::default(),
         };
-        let stop = CancellationToken::new();
         let task = tokio::spawn(Deliverer::new(start).run(feed, stop.clone(), GRACE));
         Self { intake, control, progress, log, fence, stop, notices, committed, reports, task }
     }
@@ -440,6 +441,36 @@ async fn a_stop_lets_a_running_handler_finish_and_counts_it() {
 
     rig.stop().await.expect("not fenced");
     assert_eq!(progress.lock().unwrap().handled, Sequence(11), "12 waited and is left to Discord");
+}
+
+#[tokio::test]
+async fn what_a_handler_leaves_to_the_next_owner_holds_the_checkpoint() {
+    let leave = CancellationToken::new();
+    let left = leave.clone();
+    let rig = Rig::new(|bot| {
+        bot.on_event(move |context, _| {
+            let leave = left.clone();
+            async move {
+                if context.sequence() == Sequence(12) {
+                    leave.cancelled().await;
+                    return Err::<(), crate::bot::HandlerError>(Unhandled.into());
+                }
+                Ok(())
+            }
+        })
+    });
+    let progress = Arc::clone(&rig.progress);
+    rig.event(11, 1);
+    rig.event(12, 2);
+    rig.event(13, 3);
+    rig.handled_reaches(11).await;
+
+    rig.stop.cancel();
+    leave.cancel();
+
+    rig.stop().await.expect("not fenced");
+    let progress = *progress.lock().unwrap();
+    assert_eq!((progress.handled, progress.outcomes.failed), (Sequence(11), 0));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! `apolo dev`: a node and a simulated Discord in one process, or a cluster of processes around it, to look at.
 
+mod bot;
 mod cluster;
 mod live;
 mod picture;
@@ -16,19 +17,21 @@ use super::{
     Failure,
     configure::configure,
     output::{say, thousands},
+    run::consumers,
     stock::{Counts, StockBot},
 };
-use crate::bot::Erased;
 use crate::config::{Config, NodeFlags};
-use crate::http;
+use crate::consumer::PATH;
+use crate::http::{self, Port};
 use crate::model::{ShardTotal, Token};
-use crate::node::{Node, Options, shutdown_requested};
+use crate::node::{Node, NodeError, Options, shutdown_requested};
 use crate::simulator::{self, Simulator, Truth};
 use crate::telemetry;
 
+use bot::DevBot;
 use verdict::{Verdict, judge};
 
-/// What the simulator takes for a token: any will do, and a real one is not sent to it.
+/// What the simulator takes for a token: any will do, and a real one is not sent to it. Consumers show it too.
 const TOKEN: &str = "simulated";
 
 /// How long the last events may take from the simulator to a handler, once it has stopped making new ones.
@@ -100,6 +103,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         .map_err(|error| Failure::failed(format!("can't make a temporary directory: {error}")))?;
     let kept = arguments.flags.has("data-dir");
     let listens = arguments.flags.has("quic-addr");
+    let waits = arguments.flags.has("wait-for");
     let mut config = configure(arguments.flags.or("log-level", "warn"))?;
     if !kept {
         config.data_dir = temporary.path().join("data");
@@ -110,19 +114,30 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     config.discord_api = simulator.api_url().parse().expect("the simulator's URL parses");
     config.token = Token::parse(TOKEN);
+    config.bot_token = config.bot_token.or_else(|| Token::parse(TOKEN));
+    if !waits {
+        config.wait_for = Vec::new();
+    }
     config.total_shards = Some(total);
     let log = logs(&config, &screen, &temporary)?;
     let metrics =
         telemetry::Metrics::start().map_err(|error| Failure::failed(error.to_string()))?;
-    let listener = http::bind_free(config.http_addr).await.map_err(crate::node::NodeError::Http)?;
+    let listener = http::bind_free(Port::Http, config.http_addr).await.map_err(NodeError::Http)?;
+    let bot_listener = match config.bot_addr {
+        Some(address) => Some(http::bind_free(Port::Bot, address).await.map_err(NodeError::Http)?),
+        None => None,
+    };
 
     let stop = CancellationToken::new();
     tokio::spawn(shutdown_requested(stop.clone()));
-    let bot = StockBot::default();
+    let (bot, consumers) = (StockBot::default(), consumers(&config));
+    let both = DevBot { stock: bot.clone(), consumers: Arc::new(consumers.clone()) };
     let options = Options {
+        consumers: Some(consumers),
+        bot_listener,
         metrics: Some(metrics),
         listener: Some(listener),
-        ..Options::new(config.clone(), Arc::new(Erased(bot.clone())))
+        ..Options::new(config.clone(), Arc::new(both))
     };
     let node = Node::start(options).await?;
     let run = Run { simulator, node, bot, started: Instant::now() };
@@ -189,6 +204,9 @@ fn introduce(run: &Run, config: &Config, log: Option<PathBuf>) -> Result<(), Fai
         run.node.http_addr()
     ))?;
     say(format_args!("simulator  {}", run.simulator.api_url()))?;
+    if let Some(address) = run.node.bot_addr() {
+        say(format_args!("bots       ws://{address}{PATH} (with APOLO_BOT_TOKEN={TOKEN})"))?;
+    }
     say(format_args!("data       {}", config.data_dir.display()))?;
     match log {
         Some(path) => say(format_args!("log        {}", path.display())),

@@ -86,9 +86,9 @@ async fn an_owner_that_has_started_again_does_not_run_what_was_sent_to_it_before
     let receiver = Receiver::Shard(ShardId(2));
 
     for (met, failure) in [
-        (None, wire::Failure::Moved),
-        (Some(BootEpoch(1)), wire::Failure::Moved),
-        (Some(BootEpoch(0)), wire::Failure::Forgotten),
+        (None, Failure::Moved),
+        (Some(BootEpoch(1)), Failure::Moved),
+        (Some(BootEpoch(0)), Failure::Forgotten),
     ] {
         letter.receivers = vec![wire::Address { receiver, tenure: late, met }];
         let mut stream = transport.open(NodeId(2), Protocol::Ipc, PATIENCE).await.unwrap();

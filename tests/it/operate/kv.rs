@@ -35,6 +35,7 @@ impl Process {
         command.arg(format!("--name={}", config.name));
         command.arg(format!("--quic-addr={}", config.quic_addr));
         command.arg(format!("--http-addr={}", config.http_addr));
+        command.arg("--bot-addr=none");
         command.arg("--data-dir").arg(&config.data_dir);
         command.arg("--ca-dir").arg(config.ca_dir.as_ref().expect("it has one"));
         command.env("DISCORD_TOKEN", "any").env("DISCORD_API", cluster.discord.api_url());

@@ -51,6 +51,9 @@ impl Child {
             format!("--name={name}"),
             format!("--quic-addr={addr}"),
             format!("--http-addr={addr}"),
+            // Where is in what the node shows of itself. Nobody has to connect.
+            "--bot-addr=127.0.0.1:0".to_owned(),
+            "--wait-for=none".to_owned(),
             format!("--data-dir={}", dir.join(DATA_DIR).display()),
         ]);
         Self { name, addr, dir, words, process: None }

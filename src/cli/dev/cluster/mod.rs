@@ -51,6 +51,8 @@ const OWN_SETTINGS: &[&str] = &[
     "name",
     "http-addr",
     "quic-addr",
+    "bot-addr",
+    "wait-for",
     "peers",
     "discover",
     "expect",

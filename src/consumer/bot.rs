@@ -1,0 +1,150 @@
+//! The bot whose handlers are consumers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use tokio::sync::mpsc;
+
+use super::{
+    group::Group,
+    offer::{Offer, Parcel, Settled},
+    pool::{ConsumerId, Pool, Standing},
+    told, traffic,
+};
+use crate::bot::{Context, DynBot, Event, HandlerResult, Notice, Unhandled};
+use crate::gateway::EventTypeFlags;
+use crate::http::ConsumerGroup;
+
+/// The consumers of a node, and the bot that hands them its events. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Consumers(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    pool: Mutex<Pool>,
+    lines: Mutex<BTreeMap<ConsumerId, Line>>,
+    ids: AtomicU64,
+}
+
+/// The way to a consumer.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub(super) outbox: mpsc::Sender<String>,
+    pub(super) wants_notices: bool,
+}
+
+/// Takes an offer back when its deliverer does not wait for it any more.
+struct Withdrawn<'a> {
+    consumers: &'a Consumers,
+    offer: Arc<Offer>,
+}
+
+impl Drop for Withdrawn<'_> {
+    fn drop(&mut self) {
+        let number = self.offer.number;
+        let holders = self.consumers.pool().withdraw(number);
+        for line in holders.iter().filter_map(|id| self.consumers.line(*id)) {
+            // One that is slow finds out by the shard's next epoch.
+            let _ = line.outbox.try_send(told::event_cancelled(number));
+        }
+    }
+}
+
+impl Consumers {
+    /// Every event waits until a consumer of each of these groups has acknowledged it. Other groups get the events that
+    /// come while one of theirs is there.
+    #[must_use]
+    pub fn new(required: BTreeSet<Group>) -> Self {
+        let pool = Mutex::new(Pool::new(required));
+        Self(Arc::new(Shared { pool, lines: Mutex::default(), ids: AtomicU64::new(0) }))
+    }
+
+    /// How each group stands.
+    #[must_use]
+    pub fn groups(&self) -> Vec<ConsumerGroup> {
+        let row = |(group, standing): (Group, Standing)| ConsumerGroup {
+            name: group.to_string(),
+            required: standing.required,
+            consumers: standing.consumers,
+            waiting: standing.waiting,
+            unacknowledged: standing.unacknowledged,
+        };
+        self.pool().standing().into_iter().map(row).collect()
+    }
+
+    /// Sets the gauges to how things are.
+    pub fn publish(&self) {
+        traffic::show(&self.pool());
+    }
+
+    pub(super) fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.0.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn lines(&self) -> MutexGuard<'_, BTreeMap<ConsumerId, Line>> {
+        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn line(&self, id: ConsumerId) -> Option<Line> {
+        self.lines().get(&id).cloned()
+    }
+
+    pub(super) fn next_id(&self) -> ConsumerId {
+        ConsumerId(self.0.ids.fetch_add(1, Relaxed))
+    }
+
+    async fn deliver(&self, parcel: Parcel) -> HandlerResult {
+        let stopping = parcel.stopping.clone();
+        let offered = self.pool().offer(parcel);
+        let Some((offer, mut settled)) = offered else { return Ok(()) };
+        let withdrawn = Withdrawn { consumers: self, offer };
+        let first = tokio::select! {
+            biased;
+            settled = &mut settled => Some(settled),
+            () = stopping.cancelled() => None,
+        };
+        let settled = match first {
+            Some(settled) => settled,
+            None => {
+                self.pool().stop(&withdrawn.offer);
+                settled.await
+            }
+        };
+        match settled {
+            Ok(Settled::Handled(Ok(()))) => Ok(()),
+            Ok(Settled::Handled(Err(error))) => Err(error.into()),
+            Ok(Settled::Unhandled) | Err(_) => Err(Unhandled.into()),
+        }
+    }
+}
+
+impl DynBot for Consumers {
+    fn event(self: Arc<Self>, context: Context, event: Event) -> BoxFuture<'static, HandlerResult> {
+        async move { self.deliver(Parcel::new(&context, event)).await }.boxed()
+    }
+
+    fn notice(self: Arc<Self>, context: Context, notice: Notice) -> BoxFuture<'static, ()> {
+        async move {
+            let lines = self.lines().values().cloned().collect::<Vec<_>>();
+            for line in lines.into_iter().filter(|line| line.wants_notices) {
+                // One that has gone is told nothing.
+                let _ = line.outbox.send(told::notice(&context, &notice)).await;
+            }
+        }
+        .boxed()
+    }
+
+    fn events(&self) -> EventTypeFlags {
+        EventTypeFlags::all()
+    }
+
+    fn typed(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,219 @@
+//! A node that has become a member, put together.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use futures_util::future::{FutureExt as _, join3};
+use tokio::{
+    runtime,
+    sync::{Notify, watch},
+    time::{Instant, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::{
+    Node, NodeError, Stops,
+    consumers::{self, BotPort},
+    discord::Discord,
+    kv,
+    member::Member,
+    presence,
+    residents::Here,
+    target,
+    threads::Threads,
+    view::{Front, NodeView},
+};
+use crate::agent::{self, Agent, Board, ClusterPermits};
+use crate::bot::DynBot;
+use crate::config::Config;
+use crate::control::{self, Control, Wishes};
+use crate::gateway::{self, Hosts, Intents, Profile};
+use crate::http;
+use crate::ipc::{self, Handlers, Ipc};
+use crate::kv::Kv;
+use crate::model::{ShardId, ShardTotal, Token};
+use crate::state::State;
+use crate::telemetry::Metrics;
+
+/// Between two foldings of the samples that have gathered.
+const METRICS_FOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// What a node that has become a member is made of.
+pub(super) struct Parts {
+    pub(super) threads: Threads,
+    pub(super) config: Config,
+    pub(super) bot: Arc<dyn DynBot>,
+    pub(super) handlers: Handlers,
+    pub(super) metrics: Option<Metrics>,
+    pub(super) token: Token,
+    pub(super) front: Arc<Front>,
+    pub(super) http: http::Server,
+    pub(super) http_addr: SocketAddr,
+    pub(super) bot_port: Option<BotPort>,
+}
+
+impl Parts {
+    pub(super) async fn assemble(
+        self,
+        member: Member,
+        mut discord: Discord,
+    ) -> Result<Node, NodeError> {
+        let raft = member.raft.clone();
+        let stop = Stops::default();
+        let options = control::Options {
+            spawn_delay: self.config.shard_spawn_delay,
+            voters: self.config.voters,
+        };
+        let (control, doors) =
+            Control::new(raft.clone(), member.right.clone(), Some(&member.transport), options);
+        // From here on: without a leader's loop there is no leader that grants or plans.
+        let control = self.threads.spawn(control.run(stop.rest.clone()));
+        let settled = discord.settle(&raft).await;
+        let settled = settled.and_then(|url| {
+            let gateway = connection(&self.config, &self.token, url)?;
+            Ok((gateway, consumers::token(&self.config)?))
+        });
+        let (gateway, bot_token) = match settled {
+            Ok(settled) => settled,
+            Err(error) => {
+                drop(raft);
+                stop.rest.cancel();
+                let _ = control.await;
+                self.http.stop().await;
+                member.leave().await;
+                return Err(error);
+            }
+        };
+        let here: Arc<dyn gateway::Permits> = Arc::new(doors.permits);
+        let permits = ClusterPermits::new(raft.clone(), Some(member.transport.clone()), here);
+        let board = Board::default();
+        let ipc = self.ipc(&member, &board);
+        let (kv, keeping) = kv::open(&member, stop.rest.clone());
+        let shards = (board.clone(), ipc.clone(), kv.clone());
+        let agent = self.agent(&member, gateway, permits.clone(), doors.reports, shards);
+        let (draining, leave) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let mut view = self.view(&member, (&board, &kv), doors.wishes.clone());
+        (view.draining, view.leave) = (draining.clone(), Arc::clone(&leave));
+        self.front.open(view);
+        self.let_consumers_in(bot_token, (&board, &ipc), raft.states());
+        let target = self.config.shards_per_pod;
+        let over = target::watch(raft.clone(), member.me, target, stop.rest.clone());
+        let keeping = AbortOnDropHandle::new(self.threads.spawn(keeping));
+        let upkeep = join3(upkeep(self.metrics, stop.rest.clone()), over, keeping);
+        let upkeep = tokio::spawn(upkeep.map(drop));
+        self.http.serve_socket(&self.config.data_dir).map_err(NodeError::Socket)?;
+        Ok(Node {
+            board,
+            ipc,
+            kv,
+            http: self.http,
+            http_addr: self.http_addr,
+            bot_port: self.bot_port,
+            agent: self.threads.spawn(agent.run(stop.agent.clone())),
+            control,
+            discord: tokio::spawn(discord.watch(raft, stop.rest.clone())),
+            upkeep,
+            permits: self.threads.spawn(permits.run(stop.rest.clone())),
+            draining,
+            wishes: doors.wishes,
+            leave,
+            stop,
+            member,
+            _threads: self.threads,
+        })
+    }
+
+    fn view(&self, member: &Member, (board, kv): (&Board, &Kv), wishes: Wishes) -> NodeView {
+        NodeView {
+            me: member.me,
+            name: self.config.name.clone(),
+            raft: member.raft.clone(),
+            right: member.right.clone(),
+            wishes,
+            leave: Arc::default(),
+            kv: kv.clone(),
+            credentials: Arc::clone(&member.credentials),
+            board: board.clone(),
+            metrics: self.metrics.clone(),
+            started: Instant::now(),
+            draining: CancellationToken::new(),
+            shards_per_pod: self.config.shards_per_pod,
+            bot_port: self.bot_port.as_ref().map(BotPort::shown),
+        }
+    }
+
+    fn let_consumers_in(
+        &self,
+        token: Token,
+        (board, ipc): (&Board, &Ipc),
+        states: watch::Receiver<Arc<State>>,
+    ) {
+        let Some(port) = &self.bot_port else { return };
+        let source = Arc::clone(&self.front) as Arc<dyn http::Source>;
+        let (ipc, board, handlers) = (ipc.clone(), board.clone(), self.handlers.clone());
+        port.open(&self.config, token, consumers::Reached { ipc, board, source, handlers }, states);
+    }
+
+    fn ipc(&self, member: &Member, board: &Board) -> Ipc {
+        Ipc::new(ipc::Options {
+            me: member.me,
+            boot: member.boot,
+            handlers: self.handlers.clone(),
+            residents: Arc::new(Here {
+                me: member.me,
+                board: board.clone(),
+                right: member.right.clone(),
+                states: member.raft.states(),
+            }),
+            states: member.raft.states(),
+            transport: Some(member.transport.clone()),
+        })
+    }
+
+    fn agent(
+        &self,
+        member: &Member,
+        gateway: gateway::Options,
+        permits: ClusterPermits,
+        local: agent::LocalReports,
+        (board, ipc, kv): (Board, Ipc, Kv),
+    ) -> Agent {
+        let options = agent::Options {
+            me: member.me,
+            boot: member.boot,
+            bot: Arc::clone(&self.bot),
+            gateway,
+            permits: Arc::new(permits),
+            right: member.right.clone(),
+            transport: Some(member.transport.clone()),
+            local,
+            board,
+            ipc,
+            bots: runtime::Handle::current(),
+            kv,
+            health_check_interval: self.config.health_check_interval,
+            shard_timeout: self.config.shard_timeout,
+        };
+        Agent::new(member.raft.clone(), options)
+    }
+}
+
+fn connection(config: &Config, token: &Token, url: String) -> Result<gateway::Options, NodeError> {
+    let intents = Intents::from_bits_truncate(config.intents.bits());
+    let mut profile = Profile::new(token, intents);
+    if let Some(presence) = &config.presence {
+        profile = profile.presence(presence::payload(presence));
+    }
+    let hosts = Hosts::of_api(&config.discord_api).with_gateway(&url)?;
+    let options = gateway::Options::new(ShardId(0), ShardTotal::ONE, profile, url);
+    Ok(gateway::Options { hosts, ..options })
+}
+
+/// Keeps the metrics' memory bounded between two scrapes.
+async fn upkeep(metrics: Option<Metrics>, stop: CancellationToken) {
+    let Some(metrics) = metrics else {
+        return;
+    };
+    while timeout(METRICS_FOLD_EVERY, stop.cancelled()).await.is_err() {
+        metrics.fold();
+    }
+}
