@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::FutureExt as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, sleep, sleep_until, timeout_at},
@@ -116,8 +117,9 @@ impl Local {
         Some(Held { data, _room: Arc::new(room) })
     }
 
-    /// Runs the message's handler, unless it runs or has run, and waits for its answer.
-    pub(super) async fn run(self: &Arc<Self>, errand: Errand) -> Answer {
+    /// Runs the message's handler, unless it runs or has run, and waits for its answer. A handler that `is_alone` begins in
+    /// the caller's task; those of a message for many begin beside each other.
+    pub(super) async fn run(self: &Arc<Self>, errand: Errand, is_alone: bool) -> Answer {
         let deadline = errand.deadline;
         let (told, answered) = watch::channel(None);
         let cancelled = errand.call.cancelled.clone();
@@ -128,7 +130,12 @@ impl Local {
                 (earlier.answered, Some(gives_up))
             }
             None => {
-                tokio::spawn(Arc::clone(self).carry_out(errand, told));
+                let mut carried = Arc::clone(self).carry_out(errand, told).boxed();
+                // Most handlers have nothing to wait for, and need no task.
+                let is_done = is_alone && (&mut carried).now_or_never().is_some();
+                if !is_done {
+                    tokio::spawn(carried);
+                }
                 (met.answered, None)
             }
         };

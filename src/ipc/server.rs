@@ -71,6 +71,7 @@ async fn answer(
         // The sender tries again.
         return stream.refuse(Refused::Busy);
     };
+    let is_alone = letter.receivers.len() == 1;
     let mut running: FuturesUnordered<_> = letter
         .receivers
         .iter()
@@ -86,7 +87,7 @@ async fn answer(
                 cancelled: cancelled.clone(),
             };
             let errand = Errand { call, address: *address, data: data.clone(), deadline };
-            async move { (receiver, local.run(errand).await) }
+            async move { (receiver, local.run(errand, is_alone).await) }
         })
         .collect();
     // Only handlers need it from here on.

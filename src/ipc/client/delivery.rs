@@ -9,7 +9,6 @@ use futures_util::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, watch},
-    task::JoinSet,
     time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -106,7 +105,8 @@ pub(super) struct Delivery {
     turns: FuturesUnordered<BoxFuture<'static, (Receiver, Option<Turn>)>>,
     /// For whom it has its turn.
     has_turn: BTreeMap<Receiver, Turn>,
-    calls: JoinSet<()>,
+    /// What is on its way. Part of this future and no tasks of their own: an answer wakes whoever waits for it.
+    calls: FuturesUnordered<BoxFuture<'static, ()>>,
     /// The node stops.
     closed: CancellationToken,
     alone_since: Option<Instant>,
@@ -135,7 +135,7 @@ impl Delivery {
             in_line: Receivers::new(),
             turns: FuturesUnordered::new(),
             has_turn: BTreeMap::new(),
-            calls: JoinSet::new(),
+            calls: FuturesUnordered::new(),
             closed,
             alone_since: None,
         }
@@ -178,6 +178,7 @@ impl Delivery {
                     look = Instant::now();
                 }
                 Some(outcome) = outcomes.recv() => self.settle(outcome),
+                Some(()) = self.calls.next() => {}
                 () = self.closed.cancelled() => {
                     self.give_up();
                     return self.done;
@@ -281,13 +282,15 @@ impl Delivery {
     ) {
         let head = self.head.clone();
         if node == self.local.me {
+            let is_alone = receivers.len() == 1;
             for (receiver, place) in receivers {
                 let (local, head, told) = (Arc::clone(&self.local), head.clone(), told.clone());
                 let address = self.address(receiver, place);
-                self.calls.spawn(async move {
-                    let answer = run_here(&local, &head, address).await;
+                let run = async move {
+                    let answer = run_here(&local, &head, address, is_alone).await;
                     let _ = told.send((receiver, place, Attempt::Answered(answer))).await;
-                });
+                };
+                self.calls.push(run.boxed());
             }
             return;
         }
@@ -296,7 +299,7 @@ impl Delivery {
             let addresses = part.iter().map(|(receiver, place)| self.address(*receiver, *place));
             let addresses: Vec<_> = addresses.collect();
             let (transport, head, told) = (self.transport.clone(), head.clone(), told.clone());
-            self.calls.spawn(async move {
+            let carried = async move {
                 let rest = match &transport {
                     Some(transport) => {
                         let letter = (&head, addresses);
@@ -311,7 +314,8 @@ impl Delivery {
                     };
                     let _ = told.send((receiver, place, attempt)).await;
                 }
-            });
+            };
+            self.calls.push(carried.boxed());
         }
     }
 
@@ -323,8 +327,6 @@ impl Delivery {
     }
 
     fn settle(&mut self, (receiver, place, attempt): Outcome) {
-        // Ends what has finished, or it would be kept until the last answer.
-        while self.calls.try_join_next().is_some() {}
         match attempt {
             Attempt::Unsent => self.unreached.insert(receiver),
             Attempt::Answered(_) | Attempt::InDoubt => self.unreached.remove(&receiver),
@@ -386,6 +388,7 @@ async fn run_here(
     local: &Arc<Local>,
     head: &Letterhead,
     address: Address,
+    is_alone: bool,
 ) -> Result<Bytes, wire::Failure> {
     let cancelled = CancellationToken::new();
     let call = Call {
@@ -401,7 +404,8 @@ async fn run_here(
     let Some(data) = local.hold(head.data.clone()) else {
         return Err(wire::Failure::Overloaded);
     };
-    let answer = local.run(Errand { call, address, data, deadline: head.deadline }).await;
+    let errand = Errand { call, address, data, deadline: head.deadline };
+    let answer = local.run(errand, is_alone).await;
     local.confirm((address.receiver, head.id));
     answer
 }
