@@ -16,7 +16,7 @@ use openraft::{
 };
 use tokio::{
     sync::{Semaphore, watch},
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -35,7 +35,7 @@ use super::{
     machine::Machine,
     members::Members,
     membership::ask_on,
-    network::{ForwardError, Network, Server, serve},
+    network::{Network, Server, serve},
     recover::forgotten,
     standing::Standings,
     types::{Proposal, Types},
@@ -342,34 +342,6 @@ impl Handle {
         }
     }
 
-    /// Has the leader propose it; nothing if that one does not lead or can't be reached.
-    async fn forward(
-        &self,
-        leader: NodeId,
-        command: &Command,
-        deadline: Instant,
-    ) -> Result<Option<Outcome>, ProposeError> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let Ok(Ok(_slot)) = timeout_at(deadline, self.forwards.acquire()).await else {
-            return Err(ProposeError::Overloaded);
-        };
-        match self.network.forward(leader, command, left).await {
-            Ok((index, outcome)) => {
-                let mut states = self.states.clone();
-                let seen = states.wait_for(|state| state.applied() >= index);
-                match timeout_at(deadline, seen).await {
-                    Ok(Ok(_)) => Ok(Some(outcome)),
-                    _ => Err(ProposeError::Unknown { why: "it is committed, but this node lags" }),
-                }
-            }
-            Err(ForwardError::NotLeader | ForwardError::Unreachable) => Ok(None),
-            Err(ForwardError::Overloaded) => Err(ProposeError::Overloaded),
-            Err(ForwardError::Unknown) => {
-                Err(ProposeError::Unknown { why: "the leader did not answer" })
-            }
-        }
-    }
-
     /// When this node's last round that a quorum acknowledged was sent, if it leads; and whether it is the only voter.
     #[must_use]
     pub fn quorum(&self) -> Acknowledged {
@@ -411,6 +383,10 @@ impl Handle {
         if gone.await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    pub(super) fn forwards(&self) -> &Semaphore {
+        &self.forwards
     }
 
     pub(super) const fn network(&self) -> &Network {

@@ -15,6 +15,7 @@
 mod codec;
 mod config;
 mod error;
+mod forwarding;
 mod handle;
 mod leadership;
 mod log;

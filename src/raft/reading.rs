@@ -26,10 +26,15 @@ impl Handle {
                 Ok(index) => return self.applied(index, deadline).await,
                 Err(leader) => leader.filter(|leader| *leader != self.id()),
             };
-            if let Some(leader) = leader
-                && let Some(index) = self.network().ask_read_index(self.id(), leader).await
-            {
-                return self.applied(index, deadline).await;
+            if let Some(leader) = leader {
+                let index = tokio::select! {
+                    biased;
+                    index = self.network().ask_read_index(self.id(), leader) => index,
+                    () = self.superseded(leader) => None,
+                };
+                if let Some(index) = index {
+                    return self.applied(index, deadline).await;
+                }
             }
             if Instant::now() >= deadline {
                 return Err(ProposeError::NotLeader { leader });
