@@ -151,8 +151,14 @@ fn warnings(config: &Config, environment: &Environment) -> Vec<String> {
 /// Variables that look like a misspelt setting. No error, since an orchestrator sets variables of its own: a service
 /// called `apolo` makes Kubernetes set `APOLO_PORT`.
 fn misspelt(environment: &Environment) -> Vec<String> {
-    let secrets =
-        ["DISCORD_TOKEN", "DISCORD_TOKEN_FILE", "APOLO_API_TOKEN", "APOLO_API_TOKEN_FILE"];
+    let secrets = [
+        "DISCORD_TOKEN",
+        "DISCORD_TOKEN_FILE",
+        "APOLO_API_TOKEN",
+        "APOLO_API_TOKEN_FILE",
+        "APOLO_BOT_TOKEN",
+        "APOLO_BOT_TOKEN_FILE",
+    ];
     let known: BTreeSet<&str> = SETTINGS
         .iter()
         .flat_map(|setting| setting.env.iter().copied())

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 use tokio::sync::OwnedSemaphorePermit;
@@ -10,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     connection::Connection,
     group::Group,
-    pool::Wanted,
+    pool::{NotJoined, Wanted},
     said::{Ask, Message, MessageTarget, Said},
     server::Hub,
     told::{self, Problem},
@@ -30,6 +31,10 @@ impl Connection<'_> {
     /// Does what a consumer asks for. What takes time goes on beside the next frame.
     pub(super) async fn carry_out(&mut self, said: Said<'_>) {
         let Said { id, ask } = said;
+        let ask = match ask {
+            Ok(ask) => ask,
+            Err(why) => return self.reply(id, Err::<(), _>(Problem::new("malformed", why))).await,
+        };
         let done = match ask {
             Ask::Acknowledge { deliveries, error } => {
                 self.acknowledge(&deliveries, error.as_deref());
@@ -51,7 +56,8 @@ impl Connection<'_> {
                 self.subscribe(group, wanted, window, notices)
             }
             Ask::Unsubscribe => {
-                self.hub.consumers.pool().leave(self.id);
+                self.hub.consumers.pool().drain(self.id);
+                self.tell_notices(false);
                 Ok(Value::Null)
             }
             Ask::Register { events, idempotent } => {
@@ -68,7 +74,9 @@ impl Connection<'_> {
             Ask::Command { shard, command } => self.command(shard, command),
             Ask::Health => Ok(json!(self.hub.source.view().health)),
             Ask::Request { message, timeout } => return self.request(id, &message, timeout).await,
-            Ask::Kv { namespace, ask } => return self.kv(id, namespace, ask).await,
+            Ask::Kv { namespace, ask, bytes } => {
+                return self.kv(id, (namespace, ask), bytes).await;
+            }
         };
         self.reply(id, done).await;
     }
@@ -86,7 +94,7 @@ impl Connection<'_> {
     fn acknowledge(&self, deliveries: &[u64], error: Option<&str>) {
         let mut pool = self.hub.consumers.pool();
         for delivery in deliveries {
-            if !pool.acknowledge(self.id, *delivery, error.map(str::to_owned)) {
+            if !pool.acknowledge(self.id, *delivery, error) {
                 traffic::unexpected("ack");
             }
         }
@@ -99,16 +107,36 @@ impl Connection<'_> {
         window: usize,
         notices: bool,
     ) -> Result<Value, Problem> {
-        let done = json!({ "group": group.as_str() });
-        let subscription = (group, wanted, window);
-        let wake = Arc::clone(&self.wake);
-        self.hub.consumers.pool().join(self.id, subscription, wake).map_err(|_| {
-            Problem::new("overloaded", "16 groups have consumers on this node already")
+        let name = group.to_string();
+        let joined = {
+            let mut pool = self.hub.consumers.pool();
+            pool.join(self.id, (group, wanted, window), Arc::clone(&self.wake))
+        };
+        let moved = joined.map_err(|why| match why {
+            NotJoined::TooMany => {
+                Problem::new("overloaded", "16 groups have consumers on this node already")
+            }
+            NotJoined::OtherEvents => Problem::new(
+                "conflict",
+                format!(
+                    "the consumers of group {name} have subscribed to other events: use the same, or another group, or try \
+                     again when they have gone"
+                ),
+            ),
         })?;
-        if let Some(line) = self.hub.consumers.lines().get_mut(&self.id) {
-            line.wants_notices = notices;
+        for (before, shards) in &moved.from {
+            if let Some(line) = self.hub.consumers.line(*before) {
+                let _ = line.outbox.try_send(told::shards_gone(shards));
+            }
         }
-        Ok(done)
+        self.tell_notices(notices);
+        Ok(json!({ "group": name, "shards": moved.shards }))
+    }
+
+    fn tell_notices(&self, wanted: bool) {
+        if let Some(line) = self.hub.consumers.lines().get_mut(&self.id) {
+            line.wants_notices = wanted;
+        }
     }
 
     fn broadcast(&self, message: &Message<'_>) -> Result<Value, Problem> {
@@ -151,7 +179,7 @@ impl Connection<'_> {
         };
         let may = self.whom(&message.receiver).and_then(|whom| {
             let ipc = self.ipc(message.sender)?;
-            Ok((whom, ipc, self.room()?))
+            Ok((whom, ipc, self.room(message.data.get().len())?))
         });
         let (whom, ipc, place) = match may {
             Ok(may) => may,
@@ -160,7 +188,7 @@ impl Connection<'_> {
         let options = RequestOptions { timeout: timeout.unwrap_or(TIMEOUT) };
         let (id, event, data) = (id.to_owned(), message.event.clone(), message.data.to_owned());
         let outbox = self.outbox.clone();
-        self.asked.spawn(async move {
+        self.begin(async move {
             let _place = place;
             let frame = match whom {
                 Whom::One(target) => {
@@ -176,14 +204,14 @@ impl Connection<'_> {
         });
     }
 
-    async fn kv(&mut self, id: Option<&RawValue>, namespace: String, ask: KvAsk) {
-        let place = match self.room() {
+    async fn kv(&mut self, id: Option<&RawValue>, (namespace, ask): (String, KvAsk), bytes: usize) {
+        let place = match self.room(bytes) {
             Ok(place) => place,
             Err(problem) => return self.reply(id, Err::<(), _>(problem)).await,
         };
         let (id, outbox) = (id.map(RawValue::to_owned), self.outbox.clone());
         let source = Arc::clone(&self.hub.source);
-        self.asked.spawn(async move {
+        self.begin(async move {
             let _place = place;
             let done = source.kv(KvRequest { namespace, ask }).await.map_err(Problem::from);
             let frame = match (&id, done) {
@@ -195,10 +223,20 @@ impl Connection<'_> {
         });
     }
 
+    /// Begins what takes time, in the order in which it was asked for.
+    fn begin(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut work = work.boxed();
+        // Without a waker: its task polls it again at once.
+        if (&mut work).now_or_never().is_none() {
+            self.asked.spawn(work);
+        }
+    }
+
     /// A place for something that takes time.
-    fn room(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let place = Arc::clone(&self.asks).try_acquire_owned();
-        place.map_err(|_| Problem::from(IpcError::Overloaded))
+    fn room(&self, bytes: usize) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Problem> {
+        let place = Arc::clone(&self.asks).try_acquire_owned().ok();
+        let room = place.zip(self.hub.consumers.room(bytes));
+        room.ok_or_else(|| Problem::from(IpcError::Overloaded))
     }
 
     /// The way to others, in the name of a shard that runs here or of the node.

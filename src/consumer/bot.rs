@@ -9,7 +9,10 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt as _};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::Instant,
+};
 
 use super::{
     group::Group,
@@ -21,6 +24,12 @@ use crate::bot::{Context, DynBot, Event, HandlerResult, Notice, Unhandled};
 use crate::gateway::EventTypeFlags;
 use crate::http::ConsumerGroup;
 
+/// Bytes of what all consumers of a node have asked and not been answered: as much as it takes of other nodes' messages.
+const ASK_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Where the numbers of deliveries begin: below half of what JavaScript counts exactly.
+const NUMBERS: u64 = 1 << 52;
+
 /// The consumers of a node, and the bot that hands them its events. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Consumers(Arc<Shared>);
@@ -30,6 +39,8 @@ struct Shared {
     pool: Mutex<Pool>,
     lines: Mutex<BTreeMap<ConsumerId, Line>>,
     ids: AtomicU64,
+    /// Room for what consumers have asked and not been answered.
+    asks: Arc<Semaphore>,
 }
 
 /// The way to a consumer.
@@ -61,8 +72,9 @@ impl Consumers {
     /// come while one of theirs is there.
     #[must_use]
     pub fn new(required: BTreeSet<Group>) -> Self {
-        let pool = Mutex::new(Pool::new(required));
-        Self(Arc::new(Shared { pool, lines: Mutex::default(), ids: AtomicU64::new(0) }))
+        let asks = Arc::new(Semaphore::new(ASK_BYTES_MAX));
+        let pool = Mutex::new(Pool::new(required, rand::random_range(0..NUMBERS)));
+        Self(Arc::new(Shared { pool, lines: Mutex::default(), ids: AtomicU64::new(0), asks }))
     }
 
     /// How each group stands.
@@ -74,8 +86,11 @@ impl Consumers {
             consumers: standing.consumers,
             waiting: standing.waiting,
             unacknowledged: standing.unacknowledged,
+            oldest_ms: standing
+                .oldest
+                .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         };
-        self.pool().standing().into_iter().map(row).collect()
+        self.pool().standing(Instant::now()).into_iter().map(row).collect()
     }
 
     /// Sets the gauges to how things are.
@@ -93,6 +108,12 @@ impl Consumers {
 
     pub(super) fn line(&self, id: ConsumerId) -> Option<Line> {
         self.lines().get(&id).cloned()
+    }
+
+    /// Room for something of so many bytes that takes time.
+    pub(super) fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).ok()?;
+        Arc::clone(&self.0.asks).try_acquire_many_owned(bytes).ok()
     }
 
     pub(super) fn next_id(&self) -> ConsumerId {

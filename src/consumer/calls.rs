@@ -30,11 +30,17 @@ struct Known {
     pending: BTreeMap<(MessageId, Receiver), Pending>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Registered {
-    consumers: BTreeSet<ConsumerId>,
+    /// Who, and whether it may run a message twice.
+    consumers: BTreeMap<ConsumerId, bool>,
+}
+
+impl Registered {
     /// All of them say so.
-    idempotent: bool,
+    fn is_idempotent(&self) -> bool {
+        self.consumers.values().all(|idempotent| *idempotent)
+    }
 }
 
 #[derive(Debug)]
@@ -77,44 +83,49 @@ impl Calls {
             return Err(TooManyHandlers);
         }
         for event in events {
-            let name = event.to_string();
-            let registered = known
-                .events
-                .entry(event)
-                .or_insert_with(|| Registered { consumers: BTreeSet::new(), idempotent });
-            registered.consumers.insert(id);
-            registered.idempotent &= idempotent;
-            // Weakly: the handlers outlive the node's sockets, in whoever keeps a way to send.
-            let calls = Arc::downgrade(self);
-            self.handlers.route(name, registered.idempotent, move |call, data| {
-                let calls = calls.upgrade();
-                async move {
-                    let Some(calls) = calls else { return Err(Failure::NoHandler) };
-                    calls.run(call, data).await
-                }
-                .boxed()
-            });
+            known.events.entry(event.clone()).or_default().consumers.insert(id, idempotent);
+            self.route(&event, &known);
         }
         Ok(())
     }
 
-    /// A consumer has no handlers for these events any more, or for none. What it was asked by then it may still answer.
-    pub(super) fn unregister(&self, id: ConsumerId, events: Option<&BTreeSet<Box<str>>>) {
-        let mut known = self.known();
-        known.events.retain(|event, registered| {
-            if events.is_none_or(|events| events.contains(event)) {
-                registered.consumers.remove(&id);
+    /// Has messages of an event come here, or nowhere where nobody is left.
+    fn route(self: &Arc<Self>, event: &str, known: &Known) {
+        let Some(registered) = known.events.get(event) else { return self.handlers.remove(event) };
+        // Weakly: the handlers outlive the node's sockets, in whoever keeps a way to send.
+        let calls = Arc::downgrade(self);
+        self.handlers.route(event.to_owned(), registered.is_idempotent(), move |call, data| {
+            let calls = calls.upgrade();
+            async move {
+                let Some(calls) = calls else { return Err(Failure::NoHandler) };
+                calls.run(call, data).await
             }
-            let stays = !registered.consumers.is_empty();
-            if !stays {
-                self.handlers.remove(event);
-            }
-            stays
+            .boxed()
         });
     }
 
+    /// A consumer has no handlers for these events any more, or for none. What it was asked by then it may still answer.
+    pub(super) fn unregister(
+        self: &Arc<Self>,
+        id: ConsumerId,
+        events: Option<&BTreeSet<Box<str>>>,
+    ) {
+        let mut known = self.known();
+        let mut changed = Vec::new();
+        for (event, registered) in &mut known.events {
+            let is_meant = events.is_none_or(|events| events.contains(event));
+            if is_meant && registered.consumers.remove(&id).is_some() {
+                changed.push(event.clone());
+            }
+        }
+        known.events.retain(|_, registered| !registered.consumers.is_empty());
+        for event in changed {
+            self.route(&event, &known);
+        }
+    }
+
     /// A consumer has gone, with whatever it was asked.
-    pub(super) fn leave(&self, id: ConsumerId) {
+    pub(super) fn leave(self: &Arc<Self>, id: ConsumerId) {
         self.unregister(id, None);
         self.known().pending.retain(|_, pending| pending.consumer != id);
     }
@@ -133,11 +144,13 @@ impl Calls {
         known.pending.remove(&key).is_some_and(|pending| pending.told.send(answer).is_ok())
     }
 
-    async fn run(&self, call: Call, data: Bytes) -> Answer {
+    /// Asks one consumer; where it goes away with the message, the next if the message may run twice.
+    async fn run(self: &Arc<Self>, call: Call, data: Bytes) -> Answer {
         let data: &RawValue = serde_json::from_slice(&data)
             .map_err(|error| Failure::Undecodable(error.to_string()))?;
+        let mut nobody = Failure::NoHandler;
         loop {
-            let (id, line, idempotent) = self.choose(&call).ok_or(Failure::NoHandler)?;
+            let Some((id, line, idempotent)) = self.choose(&call) else { return Err(nobody) };
             let (told, answered) = oneshot::channel();
             let key = (call.id, call.receiver);
             self.known().pending.insert(key, Pending { consumer: id, told });
@@ -145,7 +158,7 @@ impl Calls {
             match line.outbox.try_send(told::call(&call, data)) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_)) => return Err(Failure::Overloaded),
-                // It is on its way out: the next look does not find it.
+                // It is on its way out.
                 Err(TrySendError::Closed(_)) => {
                     self.leave(id);
                     continue;
@@ -154,8 +167,8 @@ impl Calls {
             tokio::select! {
                 answer = answered => match answer {
                     Ok(answer) => return answer,
-                    Err(_) if idempotent => {}
                     // It went away with the message, which it may have handled.
+                    Err(_) if idempotent => nobody = Failure::Forgotten,
                     Err(_) => return Err(Failure::Forgotten),
                 },
                 () = call.cancelled.cancelled() => {
@@ -166,12 +179,15 @@ impl Calls {
         }
     }
 
+    /// Whoever has the receiver's events, of those that have registered and are there.
     fn choose(&self, call: &Call) -> Option<(ConsumerId, Line, bool)> {
         let (among, idempotent) = {
             let known = self.known();
             let registered = known.events.get(&*call.event)?;
-            (registered.consumers.clone(), registered.idempotent)
+            let among = registered.consumers.keys().copied().collect::<BTreeSet<_>>();
+            (among, registered.is_idempotent())
         };
+        let among = among.into_iter().filter(|id| self.consumers.line(*id).is_some()).collect();
         let id = match call.receiver {
             Receiver::Shard(shard) => self.consumers.pool().holder(shard, &among),
             Receiver::Node(_) => among.first().copied(),

@@ -174,9 +174,10 @@ impl<'a> Connection<'a> {
 
 impl Drop for Connection<'_> {
     fn drop(&mut self) {
-        self.hub.consumers.lines().remove(&self.id);
-        self.hub.consumers.pool().leave(self.id);
+        // Last of all it is out of reach: whoever looks for it meanwhile finds the others.
         self.calls.leave(self.id);
+        self.hub.consumers.pool().leave(self.id);
+        self.hub.consumers.lines().remove(&self.id);
         traffic::connected(-1.0);
     }
 }
@@ -205,18 +206,9 @@ impl Writer<'_> {
             }
             self.take_events(&mut frames);
             if !frames.is_empty() {
-                let deadline = Instant::now() + WRITE_WITHIN;
-                for frame in frames.drain(..) {
-                    match tokio::time::timeout_at(deadline, sink.feed(frame)).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(_)) => return End::Gone,
-                        Err(_) => return End::Silent,
-                    }
-                }
-                match tokio::time::timeout_at(deadline, sink.flush()).await {
-                    Ok(Ok(())) => continue,
-                    Ok(Err(_)) => return End::Gone,
-                    Err(_) => return End::Silent,
+                match write(sink, frames.drain(..)).await {
+                    Ok(()) => continue,
+                    Err(end) => return end,
                 }
             }
             tokio::select! {
@@ -232,11 +224,27 @@ impl Writer<'_> {
 
     fn take_events(&self, frames: &mut Vec<Message>) {
         for _ in 0..BURST {
-            let Some(handed) = self.consumers.pool().take(self.id) else { return };
+            let Some(handed) = self.consumers.pool().take(self.id, Instant::now()) else { return };
             traffic::sent(handed.again);
             frames.push(Message::text(told::event(&handed)));
         }
     }
+}
+
+/// Each frame has its time: who reads slowly is slow, and not gone.
+async fn write(
+    sink: &mut SplitSink<Socket, Message>,
+    frames: impl Iterator<Item = Message>,
+) -> Result<(), End> {
+    let ended = |written| match written {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::Gone),
+        Err(_) => Err(End::Silent),
+    };
+    for frame in frames {
+        ended(timeout(WRITE_WITHIN, sink.feed(frame)).await)?;
+    }
+    ended(timeout(WRITE_WITHIN, sink.flush()).await)
 }
 
 async fn goodbye(
@@ -245,7 +253,11 @@ async fn goodbye(
     stream: &mut SplitStream<Socket>,
 ) {
     let (code, reason) = match end {
-        End::Gone => return,
+        // What the WebSocket has to say itself, such as its part of the closing.
+        End::Gone => {
+            while let Some(Ok(_)) = stream.next().await {}
+            return;
+        }
         End::Silent => (CloseCode::POLICY_VIOLATION, "nothing was heard, or nothing was read"),
         End::Stopping => (CloseCode::GOING_AWAY, "the node stops"),
         End::Malformed(why) => {

@@ -5,9 +5,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -16,7 +20,7 @@ use super::{
 };
 use crate::model::ShardId;
 
-/// Groups at once. Each is a copy of every event.
+/// Groups at once that no event waits for. Each is a copy of every event.
 pub(super) const GROUPS_MAX: usize = 16;
 
 /// Events that a consumer may have without having acknowledged them, unless it says otherwise: a shard of a busy bot has
@@ -47,8 +51,10 @@ pub(super) struct Pool {
     offers: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Members {
+    /// What all of them want: a group speaks with one voice, or nobody could say which event nobody wants.
+    wanted: Wanted,
     consumers: BTreeSet<ConsumerId>,
     /// Which of them has a shard's events. What is cancelled tells that the shard runs here no more.
     shards: BTreeMap<ShardId, (ConsumerId, CancellationToken)>,
@@ -59,12 +65,11 @@ struct Members {
 #[derive(Debug)]
 struct Consumer {
     group: Group,
-    wanted: Wanted,
     window: usize,
     /// To be sent, by number.
     ready: BTreeMap<u64, Handed>,
     /// Sent and not acknowledged.
-    outstanding: BTreeMap<u64, Handed>,
+    outstanding: BTreeMap<u64, (Handed, Instant)>,
     wake: Arc<Notify>,
 }
 
@@ -82,6 +87,25 @@ pub(super) struct Standing {
     pub(super) consumers: usize,
     pub(super) waiting: usize,
     pub(super) unacknowledged: usize,
+    /// For how long one of them has been.
+    pub(super) oldest: Option<Duration>,
+}
+
+/// Shards that have changed hands within a group.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(super) struct Moved {
+    pub(super) shards: Vec<ShardId>,
+    /// Who had them.
+    pub(super) from: BTreeMap<ConsumerId, Vec<ShardId>>,
+}
+
+/// Why a consumer is not taken into a group.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum NotJoined {
+    /// There are too many groups.
+    TooMany,
+    /// The group's other consumers want other events.
+    OtherEvents,
 }
 
 /// Who was sent an event that is withdrawn.
@@ -97,8 +121,10 @@ impl Wanted {
 }
 
 impl Pool {
-    pub(super) fn new(required: BTreeSet<Group>) -> Self {
-        Self { required, ..Self::default() }
+    /// A pool in which every event waits for these groups. Offers are numbered from behind `before`: by chance, so that
+    /// nobody acknowledges an event that another process has numbered.
+    pub(super) fn new(required: BTreeSet<Group>, before: u64) -> Self {
+        Self { required, offers: before, ..Self::default() }
     }
 
     /// Offers an event to every group that wants it or may; `None` where there is none.
@@ -107,17 +133,12 @@ impl Pool {
         parcel: Parcel,
     ) -> Option<(Arc<Offer>, oneshot::Receiver<Settled>)> {
         let name = parcel.event.name();
-        let mut groups: BTreeSet<Group> = BTreeSet::new();
-        for group in self.required.iter().chain(self.groups.keys()) {
-            let members = self.groups.get(group).filter(|members| !members.consumers.is_empty());
-            let takes = match members {
-                Some(members) => members.consumers.iter().any(|id| self.wants(*id, name)),
-                None => self.required.contains(group),
-            };
-            if takes {
-                groups.insert(group.clone());
-            }
-        }
+        let takes = |group: &&Group| match self.present(group) {
+            Some(members) => members.wanted.wants(name),
+            None => self.required.contains(*group),
+        };
+        let groups: BTreeSet<Group> =
+            self.required.iter().chain(self.groups.keys()).filter(takes).cloned().collect();
         if groups.is_empty() {
             return None;
         }
@@ -129,81 +150,95 @@ impl Pool {
         Some((offer, settled))
     }
 
-    /// Takes a consumer into a group, which then has its part of the shards. What waited for the group is offered to it.
-    ///
-    /// Where there are too many groups, it is refused.
+    /// Takes a consumer into a group, which then has its part of the shards. What waited for the group is offered to it, but
+    /// for what it does not want. A consumer that is there already goes on with what it has.
     pub(super) fn join(
         &mut self,
         id: ConsumerId,
         (group, wanted, window): (Group, Wanted, usize),
         wake: Arc<Notify>,
-    ) -> Result<(), TooManyGroups> {
-        let is_new = !self.groups.contains_key(&group);
-        if is_new && self.groups.len() >= GROUPS_MAX {
-            return Err(TooManyGroups);
-        }
-        self.leave(id);
+    ) -> Result<Moved, NotJoined> {
         let window = window.clamp(1, WINDOW_MAX);
+        let alone = BTreeSet::from([id]);
+        match self.groups.get(&group) {
+            Some(members) if members.wanted != wanted && !members.consumers.is_subset(&alone) => {
+                return Err(NotJoined::OtherEvents);
+            }
+            None if !self.required.contains(&group) && self.optional() >= GROUPS_MAX => {
+                return Err(NotJoined::TooMany);
+            }
+            _ => {}
+        }
+        if self.consumers.get(&id).is_some_and(|known| known.group != group) {
+            self.leave(id);
+        }
         let (ready, outstanding) = (BTreeMap::new(), BTreeMap::new());
-        let consumer = Consumer { group: group.clone(), wanted, window, ready, outstanding, wake };
-        self.consumers.insert(id, consumer);
-        let members = self.groups.entry(group.clone()).or_default();
+        let fresh = Consumer { group: group.clone(), window, ready, outstanding, wake };
+        let known = self.consumers.entry(id).or_insert(fresh);
+        known.window = window;
+        let members =
+            self.groups.entry(group.clone()).or_insert_with(|| Members::of(wanted.clone()));
+        members.wanted = wanted;
         members.consumers.insert(id);
-        members.balance();
-        for handed in std::mem::take(&mut members.waiting).into_values() {
+        let moved = members.balance(id);
+        // Also what it was about to be sent: it may want it no more.
+        let waited = std::mem::take(&mut members.waiting);
+        let unsent = std::mem::take(&mut known.ready);
+        for handed in unsent.into_values().chain(waited.into_values()) {
             self.hand(&group, handed);
         }
-        Ok(())
+        Ok(moved)
+    }
+
+    /// Gives a consumer no more events. What it has it may finish.
+    pub(super) fn drain(&mut self, id: ConsumerId) {
+        let Some(consumer) = self.consumers.get_mut(&id) else { return };
+        let (group, unsent) = (consumer.group.clone(), std::mem::take(&mut consumer.ready));
+        self.forget(id, &group);
+        for handed in unsent.into_values() {
+            self.hand(&group, handed);
+        }
+        self.tidy(&group);
     }
 
     /// Takes a consumer out of its group. What it has goes to the others, or waits.
     pub(super) fn leave(&mut self, id: ConsumerId) {
         let Some(gone) = self.consumers.remove(&id) else { return };
         let group = gone.group;
-        if let Some(members) = self.groups.get_mut(&group) {
-            members.consumers.remove(&id);
-            members.shards.retain(|_, (holder, _)| *holder != id);
-        }
-        let sent = gone.outstanding.into_values().map(|handed| Handed { again: true, ..handed });
+        self.forget(id, &group);
+        let sent =
+            gone.outstanding.into_values().map(|(handed, _)| Handed { again: true, ..handed });
         for handed in sent.chain(gone.ready.into_values()) {
             self.hand(&group, handed);
         }
-        let is_empty =
-            |members: &Members| members.consumers.is_empty() && members.waiting.is_empty();
-        if self.groups.get(&group).is_some_and(is_empty) {
-            self.groups.remove(&group);
-        }
+        self.tidy(&group);
     }
 
     /// The next event for a consumer, which has it from then on.
-    pub(super) fn take(&mut self, id: ConsumerId) -> Option<Handed> {
+    pub(super) fn take(&mut self, id: ConsumerId, now: Instant) -> Option<Handed> {
         let consumer = self.consumers.get_mut(&id)?;
         while consumer.outstanding.len() < consumer.window {
             let (number, handed) = consumer.ready.pop_first()?;
             // Its deliverer is told in its own way; whoever is sent nothing can't act on it.
-            if handed.offer.parcel.fence.is_down() {
+            let parcel = &handed.offer.parcel;
+            if parcel.fence.is_down() || parcel.over.is_cancelled() {
                 continue;
             }
-            consumer.outstanding.insert(number, handed.clone());
+            consumer.outstanding.insert(number, (handed.clone(), now));
             return Some(handed);
         }
         None
     }
 
     /// A consumer has handled an event, or says what went wrong. Whether it had it.
-    pub(super) fn acknowledge(
-        &mut self,
-        id: ConsumerId,
-        number: u64,
-        error: Option<String>,
-    ) -> bool {
+    pub(super) fn acknowledge(&mut self, id: ConsumerId, number: u64, error: Option<&str>) -> bool {
         let Some(consumer) = self.consumers.get_mut(&id) else { return false };
         let was_full = consumer.outstanding.len() >= consumer.window;
-        let Some(handed) = consumer.outstanding.remove(&number) else { return false };
+        let Some((handed, _)) = consumer.outstanding.remove(&number) else { return false };
         if was_full {
             consumer.wake.notify_one();
         }
-        handed.offer.settle(&consumer.group, error);
+        handed.offer.settle(&consumer.group, error.map(str::to_owned));
         true
     }
 
@@ -245,8 +280,8 @@ impl Pool {
         })
     }
 
-    /// How each group stands, the required ones first of all.
-    pub(super) fn standing(&self) -> BTreeMap<Group, Standing> {
+    /// How each group stands.
+    pub(super) fn standing(&self, now: Instant) -> BTreeMap<Group, Standing> {
         let mut all: BTreeMap<Group, Standing> = BTreeMap::new();
         for group in &self.required {
             all.entry(group.clone()).or_default().required = true;
@@ -260,31 +295,48 @@ impl Pool {
             let standing = all.entry(consumer.group.clone()).or_default();
             standing.waiting += consumer.ready.len();
             standing.unacknowledged += consumer.outstanding.len();
+            let ages = consumer.outstanding.values().map(|(_, sent)| now.duration_since(*sent));
+            standing.oldest = standing.oldest.max(ages.max());
         }
         all
     }
 
-    fn wants(&self, id: ConsumerId, name: &str) -> bool {
-        self.consumers.get(&id).is_some_and(|consumer| consumer.wanted.wants(name))
+    /// A group of which somebody is there.
+    fn present(&self, group: &Group) -> Option<&Members> {
+        self.groups.get(group).filter(|members| !members.consumers.is_empty())
+    }
+
+    fn optional(&self) -> usize {
+        self.groups.keys().filter(|group| !self.required.contains(*group)).count()
+    }
+
+    fn forget(&mut self, id: ConsumerId, group: &Group) {
+        if let Some(members) = self.groups.get_mut(group) {
+            members.consumers.remove(&id);
+            members.shards.retain(|_, (holder, _)| *holder != id);
+        }
+    }
+
+    fn tidy(&mut self, group: &Group) {
+        let is_empty =
+            |members: &Members| members.consumers.is_empty() && members.waiting.is_empty();
+        if self.groups.get(group).is_some_and(is_empty) {
+            self.groups.remove(group);
+        }
     }
 
     /// Gives an offer to one of a group's consumers, or lets it wait for one.
     fn hand(&mut self, group: &Group, handed: Handed) {
         let parcel = &handed.offer.parcel;
-        if self.groups.get(group).is_none_or(|members| members.consumers.is_empty()) {
-            return self.wait(group, handed);
+        let members = self.groups.get_mut(group).filter(|members| !members.consumers.is_empty());
+        let Some(members) = members else { return self.wait(group, handed) };
+        if !members.wanted.wants(parcel.event.name()) {
+            return handed.offer.settle(group, None);
         }
-        let members = self.groups.entry(group.clone()).or_default();
         let holder = members.holder(parcel.shard, &parcel.over);
-        let others = members.consumers.clone();
-        let name = parcel.event.name();
-        let taker = holder.into_iter().chain(others).find(|id| self.wants(*id, name));
-        match taker.and_then(|id| self.consumers.get_mut(&id)) {
-            Some(consumer) => {
-                consumer.ready.insert(handed.offer.number, handed);
-                consumer.wake.notify_one();
-            }
-            None => handed.offer.settle(group, None),
+        if let Some(consumer) = holder.and_then(|id| self.consumers.get_mut(&id)) {
+            consumer.ready.insert(handed.offer.number, handed);
+            consumer.wake.notify_one();
         }
     }
 
@@ -294,17 +346,19 @@ impl Pool {
         } else if handed.offer.parcel.stopping.is_cancelled() {
             handed.offer.abandon();
         } else {
-            let members = self.groups.entry(group.clone()).or_default();
+            let members =
+                self.groups.entry(group.clone()).or_insert_with(|| Members::of(Wanted::All));
             members.waiting.insert(handed.offer.number, handed);
         }
     }
 }
 
-/// No more groups are taken.
-#[derive(Debug)]
-pub(super) struct TooManyGroups;
-
 impl Members {
+    fn of(wanted: Wanted) -> Self {
+        let (consumers, shards, waiting) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        Self { wanted, consumers, shards, waiting }
+    }
+
     /// Who has a shard's events: whoever had them, or else the one with the fewest shards.
     fn holder(&mut self, shard: ShardId, over: &CancellationToken) -> Option<ConsumerId> {
         if let Some((holder, before)) = self.shards.get_mut(&shard) {
@@ -317,23 +371,23 @@ impl Members {
         Some(id)
     }
 
-    /// Moves as few shards as even their number out.
-    fn balance(&mut self) {
+    /// Moves as few shards to a newcomer as even their number out.
+    fn balance(&mut self, newcomer: ConsumerId) -> Moved {
         self.forget_the_gone();
+        let mut moved = Moved::default();
         loop {
             let loads = self.loads();
-            let (Some((most, high)), Some((fewest, low))) = (
-                loads.iter().max_by_key(|(_, load)| **load),
-                loads.iter().min_by_key(|(_, load)| **load),
-            ) else {
-                return;
-            };
-            if high - low <= 1 {
-                return;
+            let Some((most, high)) = loads.iter().max_by_key(|(_, load)| **load) else { break };
+            if high - loads.get(&newcomer).unwrap_or(high) <= 1 {
+                break;
             }
-            let moved = self.shards.values_mut().find(|(holder, _)| holder == most);
-            moved.expect("it holds the most").0 = *fewest;
+            let held = self.shards.iter_mut().find(|(_, (holder, _))| holder == most);
+            let (shard, (holder, _)) = held.expect("it holds the most");
+            *holder = newcomer;
+            moved.shards.push(*shard);
+            moved.from.entry(*most).or_default().push(*shard);
         }
+        moved
     }
 
     fn forget_the_gone(&mut self) {

@@ -2,12 +2,15 @@
 
 use std::{borrow::Cow, collections::BTreeSet, time::Duration};
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
 use serde_json::{Value, value::RawValue};
 
 use super::{
     group::{GROUP_DEFAULT, Group},
-    pool::{WINDOW_DEFAULT, Wanted},
+    pool::{WINDOW_DEFAULT, WINDOW_MAX, Wanted},
 };
 use crate::http::KvAsk;
 use crate::ipc::{DATA_MAX, MessageId};
@@ -25,6 +28,9 @@ const NAMES_MAX: usize = 512;
 /// The longest of them.
 const NAME_BYTES_MAX: usize = 256;
 
+/// What is kept of an error: enough for a person to read.
+const ERROR_BYTES_MAX: usize = 4_096;
+
 /// A frame as it comes: what it means depends on its type.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,9 +40,12 @@ struct Frame<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
     event: Option<String>,
-    events: Option<Events>,
-    sender: Option<MessageTarget>,
-    receiver: Option<MessageTarget>,
+    #[serde(borrow)]
+    events: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sender: Option<&'a RawValue>,
+    #[serde(borrow)]
+    receiver: Option<&'a RawValue>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
     /// Of a message that is sent back with its answer.
@@ -54,7 +63,8 @@ struct Frame<'a> {
     #[serde(borrow)]
     command: Option<&'a RawValue>,
     namespace: Option<String>,
-    ask: Option<KvAsk>,
+    #[serde(borrow)]
+    ask: Option<&'a RawValue>,
 }
 
 /// A list of names, or all.
@@ -81,7 +91,8 @@ pub(super) enum MessageTarget {
 #[derive(Debug)]
 pub(super) struct Said<'a> {
     pub(super) id: Option<&'a RawValue>,
-    pub(super) ask: Ask<'a>,
+    /// Or what is wrong with it.
+    pub(super) ask: Result<Ask<'a>, String>,
 }
 
 /// What a consumer wants.
@@ -122,9 +133,11 @@ pub(super) enum Ask<'a> {
         shard: ShardId,
         command: &'a RawValue,
     },
+    /// And how many bytes it has.
     Kv {
         namespace: String,
         ask: KvAsk,
+        bytes: usize,
     },
     Health,
 }
@@ -138,7 +151,7 @@ pub(super) struct Message<'a> {
     pub(super) data: &'a RawValue,
 }
 
-/// Why a frame means nothing; it ends the connection.
+/// Why a frame is none, which ends the connection, or why what it asks for means nothing.
 pub(super) type Malformed = String;
 
 impl<'a> Said<'a> {
@@ -149,7 +162,7 @@ impl<'a> Said<'a> {
         if id.is_some_and(|id| id.get().len() > ID_BYTES_MAX) {
             return Err(format!("an id has at most {ID_BYTES_MAX} bytes"));
         }
-        Ok(Self { id, ask: frame.ask()? })
+        Ok(Self { id, ask: frame.ask() })
     }
 }
 
@@ -162,10 +175,11 @@ impl<'a> Frame<'a> {
                 let one = self.delivery.into_iter();
                 let deliveries: Vec<u64> =
                     one.chain(self.deliveries.into_iter().flatten()).collect();
-                if deliveries.is_empty() {
-                    return Err(missing("ack", "delivery"));
+                match deliveries.len() {
+                    0 => return Err(missing("ack", "delivery")),
+                    1..=WINDOW_MAX => Ask::Acknowledge { deliveries, error: self.error.map(words) },
+                    _ => return Err(format!("an ack is for at most {WINDOW_MAX} deliveries")),
                 }
-                Ask::Acknowledge { deliveries, error: self.error.map(words) }
             }
             "register" => {
                 let idempotent = self.idempotent.unwrap_or(false);
@@ -185,7 +199,8 @@ impl<'a> Frame<'a> {
             }
             "kv" => {
                 let namespace = self.namespace.ok_or_else(|| missing("kv", "namespace"))?;
-                Ask::Kv { namespace, ask: self.ask.ok_or_else(|| missing("kv", "ask"))? }
+                let ask = self.ask.ok_or_else(|| missing("kv", "ask"))?;
+                Ask::Kv { namespace, bytes: ask.get().len(), ask: part("ask", ask)? }
             }
             "health" => Ask::Health,
             other => return Err(format!("there is no type {other:?}; {TYPES}")),
@@ -195,7 +210,7 @@ impl<'a> Frame<'a> {
     fn subscribe(self) -> Result<Ask<'a>, Malformed> {
         let group = self.group.as_deref().unwrap_or(GROUP_DEFAULT);
         let group = Group::new(group).map_err(|error| error.to_string())?;
-        let wanted = match self.events {
+        let wanted = match self.events.map(|events| part("events", events)).transpose()? {
             None | Some(Events::All) => Wanted::All,
             Some(Events::Named(names)) => Wanted::Named(names),
         };
@@ -204,7 +219,8 @@ impl<'a> Frame<'a> {
     }
 
     fn message(self, kind: &str) -> Result<Message<'a>, Malformed> {
-        let sender = match self.sender {
+        let receiver = self.receiver()?;
+        let sender = match self.sender.map(|sender| part("sender", sender)).transpose()? {
             None => None,
             Some(MessageTarget::Shard(shard)) => Some(shard),
             Some(_) => return Err("a sender is a shard: {\"shard\":0}".to_owned()),
@@ -212,16 +228,19 @@ impl<'a> Frame<'a> {
         Ok(Message {
             event: self.event.ok_or_else(|| missing(kind, "event"))?,
             sender,
-            receiver: self.receiver.ok_or_else(|| missing(kind, "receiver"))?,
+            receiver,
             data: self.data.unwrap_or(RawValue::NULL),
         })
+    }
+
+    fn receiver(&self) -> Result<MessageTarget, Malformed> {
+        part("receiver", self.receiver.ok_or_else(|| missing(&self.r#type, "receiver"))?)
     }
 
     fn answer(self) -> Result<Ask<'a>, Malformed> {
         let kind = &*self.r#type;
         let id = self.id.ok_or_else(|| missing(kind, "id"))?;
-        let id = serde_json::from_str(id.get()).map_err(|error| format!("id: {error}"))?;
-        let receiver = self.receiver.ok_or_else(|| missing(kind, "receiver"))?;
+        let (id, receiver) = (part("id", id)?, self.receiver()?);
         let answer = match kind {
             "response" => Ok(self.data.unwrap_or(RawValue::NULL)),
             _ => Err(self.error.map_or_else(|| "no reason is given".to_owned(), words)),
@@ -237,8 +256,13 @@ fn missing(kind: &str, field: &str) -> Malformed {
     format!("{kind} needs `{field}`")
 }
 
-fn named(kind: &str, events: Option<Events>) -> Result<BTreeSet<Box<str>>, Malformed> {
-    match events {
+/// A field's value.
+fn part<T: DeserializeOwned>(field: &str, value: &RawValue) -> Result<T, Malformed> {
+    serde_json::from_str(value.get()).map_err(|error| format!("`{field}`: {error}"))
+}
+
+fn named(kind: &str, events: Option<&RawValue>) -> Result<BTreeSet<Box<str>>, Malformed> {
+    match events.map(|events| part("events", events)).transpose()? {
         Some(Events::Named(names)) if !names.is_empty() => Ok(names),
         _ => Err(format!("{kind} needs `events`, a list of names")),
     }
@@ -246,10 +270,12 @@ fn named(kind: &str, events: Option<Events>) -> Result<BTreeSet<Box<str>>, Malfo
 
 /// What went wrong, in the consumer's words: a text, or anything else as JSON.
 fn words(error: Value) -> String {
-    match error {
+    let mut said = match error {
         Value::String(text) => text,
         other => other.to_string(),
-    }
+    };
+    said.truncate(said.floor_char_boundary(ERROR_BYTES_MAX));
+    said
 }
 
 impl<'de> Deserialize<'de> for Events {

@@ -6,25 +6,32 @@ use std::{
 };
 
 use proptest::prelude::*;
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     group::Group,
     offer::{Offer, Parcel, Settled},
-    pool::{ConsumerId, GROUPS_MAX, Pool, Wanted},
+    pool::{ConsumerId, GROUPS_MAX, NotJoined, Pool, Wanted},
 };
 use crate::bot::Event;
 use crate::gateway::EventName;
 use crate::lease::Fence;
 use crate::model::{Epoch, Sequence, SessionNumber, ShardId};
 
+fn now() -> Instant {
+    Instant::now()
+}
+
 fn group(name: &str) -> Group {
     Group::new(name).expect("a name")
 }
 
 fn pool(required: &[&str]) -> Pool {
-    Pool::new(required.iter().map(|name| group(name)).collect())
+    Pool::new(required.iter().map(|name| group(name)).collect(), 0)
 }
 
 fn parcel(shard: u32, name: &str) -> Parcel {
@@ -74,7 +81,9 @@ fn join_with(pool: &mut Pool, id: u64, name: &str, wanted: Wanted, window: usize
 
 /// The numbers of all that is sent to a consumer now, and whether each was sent before.
 fn taken(pool: &mut Pool, id: ConsumerId) -> Vec<(u64, bool)> {
-    std::iter::from_fn(|| pool.take(id)).map(|handed| (handed.offer.number, handed.again)).collect()
+    std::iter::from_fn(|| pool.take(id, now()))
+        .map(|handed| (handed.offer.number, handed.again))
+        .collect()
 }
 
 #[test]
@@ -112,7 +121,7 @@ fn every_group_gets_an_event_and_one_consumer_of_each() {
     let had = |pool: &mut Pool, id| pool.acknowledge(id, event.offer.number, None);
     assert!(had(&mut pool, one) ^ had(&mut pool, two));
     assert_eq!(event.settled.try_recv(), Err(oneshot::error::TryRecvError::Empty));
-    assert!(pool.acknowledge(audit, event.number(), Some("full".to_owned())));
+    assert!(pool.acknowledge(audit, event.number(), Some("full")));
     assert_eq!(event.settled(), Some(Settled::Handled(Err("full".to_owned()))));
 }
 
@@ -147,7 +156,7 @@ fn what_a_consumer_leaves_goes_to_the_others_in_order_and_says_so() {
     let mut pool = pool(&["bot"]);
     let one = join(&mut pool, 1, "bot");
     let events = [give(&mut pool, 0), give(&mut pool, 0), give(&mut pool, 0)];
-    assert_eq!(pool.take(one).map(|handed| handed.offer.number), Some(events[0].number()));
+    assert_eq!(pool.take(one, now()).map(|handed| handed.offer.number), Some(events[0].number()));
 
     let two = join(&mut pool, 2, "bot");
     pool.leave(one);
@@ -198,14 +207,14 @@ fn what_is_withdrawn_is_forgotten_and_its_holder_named() {
     let mut pool = pool(&["bot"]);
     let bot = join(&mut pool, 1, "bot");
     let (sent, unsent) = (give(&mut pool, 0), give(&mut pool, 0));
-    assert!(pool.take(bot).is_some());
+    assert!(pool.take(bot, now()).is_some());
 
     assert_eq!(pool.withdraw(sent.number()), [bot]);
     assert!(pool.withdraw(unsent.number()).is_empty());
 
-    assert!(pool.take(bot).is_none());
+    assert!(pool.take(bot, now()).is_none());
     assert!(!pool.acknowledge(bot, sent.number(), None));
-    let standing = &pool.standing()[&group("bot")];
+    let standing = &pool.standing(now())[&group("bot")];
     assert_eq!((standing.waiting, standing.unacknowledged), (0, 0));
 }
 
@@ -228,7 +237,7 @@ fn nothing_is_sent_for_a_shard_behind_its_fence() {
 
     event.offer.parcel.fence.take_down();
 
-    assert!(pool.take(bot).is_none());
+    assert!(pool.take(bot, now()).is_none());
 }
 
 #[test]
@@ -245,6 +254,52 @@ fn a_type_that_no_consumer_of_a_group_wants_is_handled_without_it() {
 }
 
 #[test]
+fn a_group_speaks_with_one_voice() {
+    let mut pool = pool(&["bot"]);
+    let one = join(&mut pool, 1, "bot");
+    let wanted = Wanted::Named(BTreeSet::from(["MESSAGE_CREATE".into()]));
+
+    let other = (group("bot"), wanted.clone(), 1);
+    let joined = pool.join(ConsumerId(2), other.clone(), Arc::new(Notify::new()));
+    assert_eq!(joined, Err(NotJoined::OtherEvents));
+
+    pool.leave(one);
+    pool.join(ConsumerId(2), other, Arc::new(Notify::new())).expect("nobody else is there");
+}
+
+#[test]
+fn who_subscribes_again_goes_on_with_what_it_has() {
+    let mut pool = pool(&[]);
+    let audit = join(&mut pool, 1, "audit");
+    let (mut sent, mut unsent) = (give(&mut pool, 0), give(&mut pool, 0));
+    assert!(pool.take(audit, now()).is_some());
+
+    join(&mut pool, 1, "audit");
+
+    assert_eq!((sent.settled(), unsent.settled()), (None, None));
+    assert_eq!(taken(&mut pool, audit), [(unsent.number(), false)]);
+    assert!(pool.acknowledge(audit, sent.number(), None));
+    assert_eq!(sent.settled(), Some(Settled::Handled(Ok(()))));
+}
+
+#[test]
+fn who_unsubscribes_finishes_what_it_has_and_the_rest_goes_to_others() {
+    let mut pool = pool(&["bot"]);
+    let one = join(&mut pool, 1, "bot");
+    let (mut sent, unsent) = (give(&mut pool, 0), give(&mut pool, 0));
+    assert!(pool.take(one, now()).is_some());
+    let two = join(&mut pool, 2, "bot");
+
+    pool.drain(one);
+
+    assert_eq!(taken(&mut pool, two), [(unsent.number(), false)]);
+    give(&mut pool, 0);
+    assert_eq!((taken(&mut pool, one).len(), taken(&mut pool, two).len()), (0, 1));
+    assert!(pool.acknowledge(one, sent.number(), None));
+    assert_eq!(sent.settled(), Some(Settled::Handled(Ok(()))));
+}
+
+#[test]
 fn groups_are_bounded() {
     let mut pool = pool(&[]);
     for nth in 0..GROUPS_MAX as u64 {
@@ -252,7 +307,8 @@ fn groups_are_bounded() {
     }
 
     let one_more = (group("more"), Wanted::All, 1);
-    assert!(pool.join(ConsumerId(99), one_more, Arc::new(Notify::new())).is_err());
+    let joined = pool.join(ConsumerId(99), one_more, Arc::new(Notify::new()));
+    assert_eq!(joined, Err(NotJoined::TooMany));
 
     pool.leave(ConsumerId(0));
     join(&mut pool, 99, "more");
@@ -300,8 +356,9 @@ proptest! {
                 }
                 Step::Join(id, first) => {
                     join(&mut pool, id, if first { "bot" } else { "audit" });
-                    groups.insert(id, first);
-                    holds.remove(&id);
+                    if groups.insert(id, first) != Some(first) {
+                        holds.remove(&id);
+                    }
                 }
                 Step::Leave(id) => {
                     pool.leave(ConsumerId(id));
@@ -309,7 +366,7 @@ proptest! {
                     holds.remove(&id);
                 }
                 Step::Take(id) => {
-                    if let Some(handed) = pool.take(ConsumerId(id)) {
+                    if let Some(handed) = pool.take(ConsumerId(id), now()) {
                         let number = handed.offer.number;
                         let mates = holds.iter().filter(|(other, _)| groups.get(other) == groups.get(&id));
                         for (_, theirs) in mates {

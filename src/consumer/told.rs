@@ -7,7 +7,7 @@ use super::{offer::Parcel, pool::Handed, said::MessageTarget};
 use crate::bot::{Context, Notice};
 use crate::http;
 use crate::ipc::{Call, IpcError, MessageKind, Receiver};
-use crate::model::{GuildId, ShardTotal};
+use crate::model::{GuildId, ShardId, ShardTotal};
 
 /// What frames mean. A change that an older consumer can't live with takes a new path.
 const PROTOCOL: u32 = 1;
@@ -148,6 +148,11 @@ pub(super) fn event(handed: &Handed) -> String {
 /// An event is not this consumer's any more: its shard runs elsewhere, or nowhere.
 pub(super) fn event_cancelled(number: u64) -> String {
     json(&serde_json::json!({ "type": "cancelled", "delivery": number }))
+}
+
+/// A newcomer of the group has these shards' events from now on.
+pub(super) fn shards_gone(shards: &[ShardId]) -> String {
+    json(&serde_json::json!({ "type": "cancelled", "shards": shards }))
 }
 
 /// What happened to a shard.

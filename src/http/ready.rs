@@ -1,10 +1,12 @@
 //! Whether a node is ready: pure, from its [`View`].
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::ShardStatus;
 
-use super::{ConsumerGroup, Consumers, Excess, Phase, ShardRow, View};
+use super::{ConsumerGroup, Consumers, Phase, ShardRow, View};
 
 /// The body of `/ready`: 200 where every condition holds, 503 otherwise.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -85,15 +87,31 @@ pub fn readiness(view: &View) -> Readiness {
     Readiness { ready, conditions, notes: notes(view) }
 }
 
+/// An event that a consumer has had for so long is forgotten, or its handler hangs.
+const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(60);
+
 fn notes(view: &View) -> Vec<String> {
-    let Some(target) = &view.target else { return Vec::new() };
-    let note = |excess: &Excess| {
-        format!(
-            "{} runs {} shards, and SHARDS_PER_POD says {}: none may stay down; start more nodes",
-            excess.node, excess.shards, target.shards_per_node
-        )
-    };
-    target.over.iter().map(note).collect()
+    let over = view.target.iter().flat_map(|target| {
+        target.over.iter().map(|excess| {
+            format!(
+                "{} runs {} shards, and SHARDS_PER_POD says {}: none may stay down; start more nodes",
+                excess.node, excess.shards, target.shards_per_node
+            )
+        })
+    });
+    let groups = view.consumers.iter().flat_map(|consumers| &consumers.groups);
+    let old = groups.filter_map(|group| {
+        let age = Duration::from_millis(group.oldest_ms?);
+        (age >= UNACKNOWLEDGED_FOR).then(|| {
+            format!(
+                "a consumer of group {} has had an event for {} s and not acknowledged it, which holds up the guild, and in \
+                 the end the shard",
+                group.name,
+                age.as_secs()
+            )
+        })
+    });
+    over.chain(old).collect()
 }
 
 /// Whether somebody is there for every group that events wait for.
@@ -195,7 +213,7 @@ fn condition(name: &str, holds: bool, detail: impl FnOnce() -> String) -> Condit
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Halt, Target, view::tests::view};
+    use crate::http::{Excess, Halt, Target, view::tests::view};
     use crate::model::ShardId;
 
     fn failing(view: &View) -> Vec<String> {
@@ -225,6 +243,33 @@ mod tests {
         assert!(readiness.ready);
         let [note] = &readiness.notes[..] else { panic!("{readiness:?}") };
         assert!(note.starts_with("apolo-0 runs 3 shards, and SHARDS_PER_POD says 2"), "{note}");
+    }
+
+    #[test]
+    fn a_node_whose_events_wait_for_nobody_in_sight_is_not_ready() {
+        let group = |name: &str, consumers, oldest_ms| ConsumerGroup {
+            name: name.to_owned(),
+            required: name == "bot",
+            consumers,
+            waiting: 7,
+            unacknowledged: 0,
+            oldest_ms,
+        };
+        let mut view = view(3);
+        let url = "ws://127.0.0.1:3001/bot/v1".to_owned();
+        view.consumers = Some(Consumers { url, groups: vec![group("bot", 0, None)] });
+        let [why] = &failing(&view)[..] else { panic!("one condition fails") };
+        assert!(
+            why.starts_with("consumers: no consumer of group bot is connected to ws://"),
+            "{why}"
+        );
+
+        let groups = vec![group("bot", 1, Some(61_000)), group("audit", 0, None)];
+        view.consumers.as_mut().expect("it is there").groups = groups;
+
+        assert_eq!(failing(&view), Vec::<String>::new());
+        let notes = readiness(&view).notes;
+        assert!(notes.iter().any(|note| note.contains("has had an event for 61 s")), "{notes:?}");
     }
 
     #[test]

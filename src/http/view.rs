@@ -78,6 +78,9 @@ pub struct ConsumerGroup {
     pub waiting: usize,
     /// Events that were sent and not acknowledged.
     pub unacknowledged: usize,
+    /// For how long the one that was sent first has been, in milliseconds.
+    #[serde(default)]
+    pub oldest_ms: Option<u64>,
 }
 
 /// How many shards a node should run: no limit, since no shard stays down for it.

@@ -167,6 +167,11 @@ impl Local {
                 running.await
             }
         };
+        // It has not run: whoever sends it again is not to find that it could not.
+        if matches!(answer, Err(Failure::Overloaded)) {
+            self.once().withdraw(key);
+            return;
+        }
         let bytes = answer.as_ref().map_or(0, Bytes::len);
         self.once().finish(key, bytes);
         told.send_replace(Some(answer));

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use futures_util::future::{FutureExt as _, join3};
 use tokio::{
     runtime,
-    sync::{Notify, watch},
+    sync::Notify,
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -31,7 +31,6 @@ use crate::http;
 use crate::ipc::{self, Handlers, Ipc};
 use crate::kv::Kv;
 use crate::model::{ShardId, ShardTotal, Token};
-use crate::state::State;
 use crate::telemetry::Metrics;
 
 /// Between two foldings of the samples that have gathered.
@@ -70,7 +69,8 @@ impl Parts {
         let settled = discord.settle(&raft).await;
         let settled = settled.and_then(|url| {
             let gateway = connection(&self.config, &self.token, url)?;
-            Ok((gateway, consumers::token(&self.config)?))
+            let token = self.bot_port.as_ref().map(|_| consumers::token(&self.config));
+            Ok((gateway, token.transpose()?))
         });
         let (gateway, bot_token) = match settled {
             Ok(settled) => settled,
@@ -94,7 +94,9 @@ impl Parts {
         let mut view = self.view(&member, (&board, &kv), doors.wishes.clone());
         (view.draining, view.leave) = (draining.clone(), Arc::clone(&leave));
         self.front.open(view);
-        self.let_consumers_in(bot_token, (&board, &ipc), raft.states());
+        if let Some((port, token)) = self.bot_port.as_ref().zip(bot_token) {
+            port.open(&self.config, token, self.reached(&board, &ipc), raft.states());
+        }
         let target = self.config.shards_per_pod;
         let over = target::watch(raft.clone(), member.me, target, stop.rest.clone());
         let keeping = AbortOnDropHandle::new(self.threads.spawn(keeping));
@@ -141,16 +143,14 @@ impl Parts {
         }
     }
 
-    fn let_consumers_in(
-        &self,
-        token: Token,
-        (board, ipc): (&Board, &Ipc),
-        states: watch::Receiver<Arc<State>>,
-    ) {
-        let Some(port) = &self.bot_port else { return };
-        let source = Arc::clone(&self.front) as Arc<dyn http::Source>;
-        let (ipc, board, handlers) = (ipc.clone(), board.clone(), self.handlers.clone());
-        port.open(&self.config, token, consumers::Reached { ipc, board, source, handlers }, states);
+    /// What consumers reach.
+    fn reached(&self, board: &Board, ipc: &Ipc) -> consumers::Reached {
+        consumers::Reached {
+            ipc: ipc.clone(),
+            board: board.clone(),
+            source: Arc::clone(&self.front) as Arc<dyn http::Source>,
+            handlers: self.handlers.clone(),
+        }
     }
 
     fn ipc(&self, member: &Member, board: &Board) -> Ipc {

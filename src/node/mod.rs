@@ -358,10 +358,15 @@ impl Node {
         if timeout(MESSAGES_WITHIN, self.ipc.close()).await.is_err() {
             warn!("handlers of other shards' messages still run, and end with the process");
         }
-        let _ = timeout(MESSAGES_WITHIN, self.ipc.answered()).await;
-        if let Some(port) = self.bot_port {
-            port.server.stop().await;
-        }
+        let goodbyes = async {
+            if let Some(port) = self.bot_port {
+                port.server.stop().await;
+            }
+        };
+        let _ = tokio::join!(
+            timeout(MESSAGES_WITHIN, self.ipc.answered()),
+            timeout(MESSAGES_WITHIN, goodbyes),
+        );
         self.stop.rest.cancel();
         let _ = tokio::join!(self.control, self.discord, self.upkeep, self.permits);
         self.member.hand_leadership_over().await;

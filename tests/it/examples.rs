@@ -94,7 +94,9 @@ async fn beside_a_node(example: &mut Command) {
     let _apolo = Killed(apolo.expect("the binary was built for this test"));
     example.env("APOLO_BOT_URL", format!("ws://{bots}/bot/v1")).env("APOLO_BOT_TOKEN", "s3cret");
     // Until then it would say so, and try again.
+    let deadline = Instant::now() + WITHIN;
     while TcpStream::connect(bots).is_err() {
+        assert!(Instant::now() < deadline, "nobody listens");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     says_how_many_guilds(example);

@@ -92,6 +92,8 @@ pub(crate) struct Deliverer {
     committed: Sequence,
     states: watch::Receiver<Arc<State>>,
     reports: Arc<Notify>,
+    /// Handlers had their time to finish, and none has begun since.
+    drained: bool,
     /// What comes is void until the rewind that was asked for.
     voided: bool,
     lanes: Lanes<Pending>,
@@ -166,6 +168,7 @@ impl Deliverer {
             committed: handled,
             states: shared.states.clone(),
             reports,
+            drained: false,
             voided: false,
             lanes: Lanes::default(),
             running: JoinSet::new(),
@@ -324,6 +327,7 @@ impl Deliverer {
         if self.shared.fence.is_down() {
             return Err(Fenced);
         }
+        self.drained = false;
         let Pending { dispatch, position, generation } = pending;
         let Dispatch { name, json, oddity, .. } = dispatch;
         let sequence = position.sequence;
@@ -402,7 +406,8 @@ impl Deliverer {
     }
 
     fn settle(&mut self, sequence: Sequence, generation: u64, failure: Option<Failure>) {
-        if matches!(failure, Some(Failure::Unhandled)) {
+        // Where its session has ended, nobody brings it again: then it is a failure like any other.
+        if matches!(failure, Some(Failure::Unhandled)) && generation == self.generation {
             return;
         }
         if let Some(failure) = failure {

@@ -59,11 +59,16 @@ impl Deliverer {
 
     async fn leave_session(&mut self) -> Result<(), Fenced> {
         self.voided = false;
+        // A lost session is left when its end is told, and again when the next begins.
+        if self.drained {
+            return Ok(());
+        }
         match timeout(OLD_SESSION_DRAIN, self.drain()).await {
             Ok(drained) => drained?,
             Err(_) => warn!(shard = %self.shared.shard, "handlers of the old session still run"),
         }
         self.generation += 1;
+        self.drained = true;
         Ok(())
     }
 

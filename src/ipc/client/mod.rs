@@ -325,6 +325,12 @@ impl Ipc {
         self.transport().is_some()
     }
 
+    /// What runs for messages here.
+    #[cfg(test)]
+    pub(super) fn handlers(&self) -> &Handlers {
+        &self.shared.local.handlers
+    }
+
     /// Messages that the receiving side remembers.
     #[cfg(test)]
     pub(super) fn remembered(&self) -> usize {

@@ -1,5 +1,10 @@
 //! How often a handler runs.
 
+use std::future::ready;
+
+use bytes::Bytes;
+use futures_util::future::FutureExt as _;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -249,4 +254,21 @@ async fn a_handler_that_was_found_again_learns_that_nobody_waits_any_more() {
     asked.abort();
 
     timeout(PATIENCE, call.cancelled.cancelled()).await.expect("it is told");
+}
+
+/// Its process had no room, and may have some later: the message has not run.
+#[tokio::test(start_paused = true)]
+async fn what_could_not_run_is_not_remembered_and_runs_when_it_comes_again() {
+    let world = World::of(2);
+    let tried = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&tried);
+    world.ipc(2).handlers().route("full".to_owned(), false, move |_, _| {
+        let has_room = counted.fetch_add(1, Ordering::SeqCst) >= 2;
+        let answer = if has_room { Ok(Bytes::from("7")) } else { Err(Failure::Overloaded) };
+        ready(answer).boxed()
+    });
+
+    let answer: u64 = world.ipc(1).request(shard(2), "full", &()).await.unwrap();
+
+    assert_eq!((answer, tried.load(Ordering::SeqCst)), (7, 3));
 }

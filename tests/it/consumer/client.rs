@@ -76,6 +76,20 @@ impl Consumer {
         timeout(DEADLINE, waited).await.unwrap_or_else(|_| panic!("never came: {what}"))
     }
 
+    /// Whether the closing is answered.
+    pub(super) async fn close(mut self) -> bool {
+        self.say_raw(Message::close(None, "")).await;
+        let answered = async {
+            while let Some(Ok(message)) = self.0.next().await {
+                if message.is_close() {
+                    return true;
+                }
+            }
+            false
+        };
+        timeout(DEADLINE, answered).await.expect("an end")
+    }
+
     async fn next(&mut self) -> Option<Value> {
         loop {
             let message = self.0.next().await?.ok()?;

@@ -21,13 +21,9 @@ async fn a_hostile_consumer_costs_its_connection_and_the_others_live() {
         Message::text("no JSON"),
         Message::text("[]"),
         Message::text("{}"),
-        Message::text(json!({ "type": "no such" }).to_string()),
         Message::text(json!({ "type": "ack", "delivery": -1 }).to_string()),
         Message::text(json!({ "type": "subscribe", "evnts": [] }).to_string()),
-        Message::text(json!({ "type": "subscribe", "group": "a b" }).to_string()),
-        Message::text(json!({ "type": "subscribe", "events": [long_name] }).to_string()),
-        Message::text(json!({ "type": "response", "id": "no uuid", "receiver": 0 }).to_string()),
-        Message::text(json!({ "type": "request", "event": "x", "receiver": {} }).to_string()),
+        Message::text(json!({ "type": "health", "id": "x".repeat(300) }).to_string()),
         Message::text("[".repeat(100_000)),
         Message::text("x".repeat(2 * 1024 * 1024)),
         Message::binary(vec![0_u8; 16]),
@@ -39,7 +35,31 @@ async fn a_hostile_consumer_costs_its_connection_and_the_others_live() {
         while consumer.hear().await.is_some() {}
     }
 
+    let meaningless = [
+        json!({ "type": "no such" }),
+        json!({ "type": "ack" }),
+        json!({ "type": "subscribe", "group": "a b" }),
+        json!({ "type": "subscribe", "events": [long_name] }),
+        json!({ "type": "response", "receiver": 0 }),
+        json!({ "type": "request", "event": "x", "receiver": {} }),
+        json!({ "type": "kv", "namespace": "a", "ask": { "gte": {} } }),
+    ];
+    for frame in meaningless {
+        let told = well.ask(frame.clone()).await;
+        assert_eq!(told["error"]["code"], "malformed", "{frame}: {told}");
+    }
     assert_eq!(well.ask(json!({ "type": "health" })).await["type"], "response");
+    node.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_says_goodbye_is_answered() {
+    let discord = discord(1, 0.0).await;
+    let node = Beside::start(&discord, &[]).await;
+
+    let answered = Consumer::connect(node.address).await.close().await;
+
+    assert!(answered);
     node.node.shutdown().await;
 }
 
