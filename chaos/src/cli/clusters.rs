@@ -1,10 +1,10 @@
 use super::{ended, progress};
 use apolo_chaos::clusters::{
-    Account, ClusterError, ClusterOptions, FreezeReport, RollingReport, Shape, cluster_kills,
-    freeze, move_all, partition, power_loss, restore_old_copy, rolling_restart, scale, storm,
-    wipe_majority, wipe_one,
+    Account, ClusterError, ClusterOptions, FreezeReport, LinearOptions, RollingReport, Shape,
+    cluster_kills, freeze, linear, move_all, partition, power_loss, restore_old_copy,
+    rolling_restart, scale, storm, wipe_majority, wipe_one,
 };
-use std::{env, fmt::Display, process::ExitCode, time::Duration};
+use std::{env, fmt::Display, path::PathBuf, process::ExitCode, time::Duration};
 
 /// Between the break and the healing of a partition: several leases.
 const CUT_FOR: Duration = Duration::from_secs(8);
@@ -79,6 +79,9 @@ pub(super) enum Break {
         #[arg(long, default_value_t = 30)]
         seconds: u64,
     },
+    /// Clients write down what the key-value store told them over kills, cuts and freezes, and each history is checked
+    /// for linearizability.
+    Linear(Linear),
     /// All nodes lose their power at once. Needs root and /dev/fuse.
     PowerLoss {
         #[command(flatten)]
@@ -87,6 +90,29 @@ pub(super) enum Break {
         #[arg(long, default_value_t = 10)]
         rounds: u64,
     },
+}
+
+/// How much is recorded.
+#[derive(Debug, clap::Args)]
+pub(super) struct Linear {
+    /// Nodes.
+    #[arg(long, default_value_t = 3)]
+    nodes: usize,
+    /// Histories.
+    #[arg(long, default_value_t = 20)]
+    histories: usize,
+    /// Answered operations of each, at least.
+    #[arg(long, default_value_t = 2_000)]
+    operations: usize,
+    /// Of the faults and of what is asked.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where a history is kept that does not hold.
+    #[arg(long, default_value = ".")]
+    save_in: PathBuf,
+    /// Read what a node has at hand, to see that the checker notices.
+    #[arg(long, hide = true)]
+    stale: bool,
 }
 
 /// How large the cluster is, and how busy.
@@ -104,6 +130,20 @@ pub(super) struct Size {
     /// Events a second.
     #[arg(long, default_value_t = 5_000.0)]
     event_rate: f64,
+}
+
+impl Linear {
+    fn options(&self) -> Result<LinearOptions, ClusterError> {
+        Ok(LinearOptions {
+            program: env::current_exe()?,
+            nodes: self.nodes,
+            histories: self.histories,
+            operations: self.operations,
+            seed: self.seed,
+            stale: self.stale,
+            save_in: self.save_in.clone(),
+        })
+    }
 }
 
 impl Size {
@@ -176,6 +216,14 @@ async fn broken(what: &Break) -> Result<ExitCode, ClusterError> {
         }
         Break::Storm { size, seconds } => {
             let report = storm(&size.options()?, Duration::from_secs(*seconds)).await?;
+            Ok(print(&report, report.holds()))
+        }
+        Break::Linear(arguments) => {
+            let (bar, options) =
+                (progress(arguments.histories as u64, "histories"), arguments.options()?);
+            let told = |history| bar.set_position(history as u64);
+            let report = linear(&options, told).await?;
+            bar.finish_and_clear();
             Ok(print(&report, report.holds()))
         }
         Break::PowerLoss { size, rounds } => {

@@ -3,6 +3,7 @@
 
 mod clusters;
 mod kills;
+mod linear;
 mod powerloss;
 
 use apolo_chaos::durability::{self, Subject, WriterOptions};
@@ -26,6 +27,9 @@ enum Command {
     /// Breaks of a cluster of real processes under load.
     #[command(subcommand)]
     Cluster(clusters::Break),
+    /// Histories of the key-value store.
+    #[command(subcommand)]
+    Linear(linear::Linear),
     /// A bot that writes down what it handled: a child of what kills and stops nodes.
     #[command(hide = true)]
     Victim(VictimOptions),
@@ -49,6 +53,7 @@ pub(crate) fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Kills(arguments) => wait_for(kills::run(&arguments)),
         Command::Cluster(what) => wait_for(clusters::run(&what)),
+        Command::Linear(what) => linear::run(&what),
         Command::Victim(options) => wait_for(async { ended(Box::pin(victim(&options)).await) }),
         Command::Powerloss(arguments) => powerloss::run(&arguments),
         Command::StoreWriter(options) => ended(durability::write(&options, &mut io::stdout())),

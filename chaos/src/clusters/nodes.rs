@@ -27,7 +27,7 @@ use crate::kills::{Life, Record, Records};
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// What a change through the nodes' HTTP port must show.
-const API_TOKEN: &str = "chaos";
+pub(super) const API_TOKEN: &str = "chaos";
 
 /// How long a node may take to answer a question.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -87,6 +87,11 @@ impl Nodes {
     /// In the order of the nodes.
     pub(super) fn quic_ports(&self) -> Vec<u16> {
         self.nodes.iter().map(|node| node.quic.port()).collect()
+    }
+
+    /// Where the nodes answer, in their order.
+    pub(super) fn http_addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.http).collect()
     }
 
     /// Other addresses for all, from their next start on.

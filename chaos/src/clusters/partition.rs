@@ -1,6 +1,6 @@
 //! Nodes that don't hear each other: cut off in every shape, for longer than a lease, then healed.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use apolo::http::{Role, View};
 use tokio::time::{Instant, sleep};
@@ -116,7 +116,18 @@ pub async fn partition(
 
 async fn cut(cluster: &mut Cluster, shape: Shape, cut_for: Duration) -> Result<Cut, ClusterError> {
     let before = cluster.whole("all is well", WELL_WITHIN).await?;
-    let ports = in_a_row(cluster, &before);
+    let firewall = drop_in(cluster, &before, shape)?;
+    let down = cluster.watch(cut_for).await;
+    cluster.connected(&format!("{shape:?}: every shard runs somewhere"), WELL_WITHIN).await?;
+    drop(firewall);
+    let healed = Instant::now();
+    let after = cluster.whole(&format!("{shape:?}: all is well again"), WELL_WITHIN).await?;
+    Ok(Cut { shape, down, terms: after.term - before.term, healed: healed.elapsed() })
+}
+
+/// Cuts the cluster, as a node sees it, until the firewall is dropped.
+pub(super) fn drop_in(cluster: &Cluster, view: &View, shape: Shape) -> io::Result<Firewall> {
+    let ports = in_a_row(cluster, view);
     let mut cut = Vec::new();
     for (from, sends) in ports.iter().enumerate() {
         for (to, hears) in ports.iter().enumerate() {
@@ -125,13 +136,7 @@ async fn cut(cluster: &mut Cluster, shape: Shape, cut_for: Duration) -> Result<C
             }
         }
     }
-    let firewall = Firewall::drop_between(&cut)?;
-    let down = cluster.watch(cut_for).await;
-    cluster.connected(&format!("{shape:?}: every shard runs somewhere"), WELL_WITHIN).await?;
-    drop(firewall);
-    let healed = Instant::now();
-    let after = cluster.whole(&format!("{shape:?}: all is well again"), WELL_WITHIN).await?;
-    Ok(Cut { shape, down, terms: after.term - before.term, healed: healed.elapsed() })
+    Firewall::drop_between(&cut)
 }
 
 /// The nodes' ports: the leader first, and last the follower that has most to lose.
