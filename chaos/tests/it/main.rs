@@ -7,4 +7,5 @@ static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 mod cluster;
 mod durability;
 mod kills;
+mod linear;
 mod volume;
