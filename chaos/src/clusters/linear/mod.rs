@@ -162,7 +162,7 @@ async fn record(
         terms: struck.terms,
         new_leader: struck.new_leader,
         stall: stall(&history),
-        took: began.elapsed(),
+        slowest: slowest(&history),
         verdict: Verdict::Linearizable,
         checked_in: Duration::ZERO,
         saved: None,
@@ -192,5 +192,12 @@ fn stall(history: &History) -> Duration {
     let mut returned: Vec<u64> = returned.filter(|at| *at < u64::MAX).collect();
     returned.sort_unstable();
     let longest = returned.windows(2).map(|pair| pair[1] - pair[0]).max();
+    Duration::from_nanos(longest.unwrap_or_default())
+}
+
+/// The longest time from a call to its answer.
+fn slowest(history: &History) -> Duration {
+    let answered = history.0.iter().filter(|it| it.returned_ns() < u64::MAX);
+    let longest = answered.map(|it| it.returned_ns() - it.called_ns).max();
     Duration::from_nanos(longest.unwrap_or_default())
 }

@@ -34,8 +34,8 @@ pub struct Recorded {
     pub new_leader: bool,
     /// The longest time in which no operation of any client was answered.
     pub stall: Duration,
-    /// From the first call to the last read.
-    pub took: Duration,
+    /// The longest time from a call to its answer, of any client.
+    pub slowest: Duration,
     /// What the checker says.
     pub verdict: Verdict,
     /// How long it took.
@@ -109,10 +109,10 @@ impl fmt::Display for LinearReport {
             let sum = |of: fn(&Recorded) -> usize| recorded.iter().copied().map(of).sum::<usize>();
             let terms: u64 = recorded.iter().map(|it| it.terms).sum();
             let stall = recorded.iter().map(|it| it.stall).max().unwrap_or_default();
-            let took = recorded.iter().map(|it| it.took).max().unwrap_or_default();
+            let slowest = recorded.iter().map(|it| it.slowest).max().unwrap_or_default();
             writeln!(
                 f,
-                "{fault} {:>4} histories, {:>7} answered, {:>5} in doubt, {terms:>3} terms, stall {stall:.2?} at most, took {took:.1?} at most",
+                "{fault} {:>4} histories, {:>7} answered, {:>5} in doubt, {terms:>3} terms, stall {stall:.2?}, slowest answer {slowest:.2?} at most",
                 recorded.len(),
                 sum(|it| it.answered),
                 sum(|it| it.unknown),
