@@ -48,7 +48,7 @@ impl UserState {
 
     fn expire(&mut self) {
         for _ in 0..EXPIRED_MAX {
-            let due = self.due.first().filter(|(at, _)| *at <= self.now_ms);
+            let due = self.table.due().next().filter(|(at, _)| *at <= self.now_ms);
             let Some((_, path)) = due.cloned() else { return };
             self.remove(&path, UserChange::Expired);
         }
@@ -56,7 +56,7 @@ impl UserState {
 
     fn act(&mut self, op: UserOp) -> Done {
         op.check()?;
-        if self.entries.get(op.path()).is_some_and(|entry| entry.is_over(self.now_ms)) {
+        if self.table.get(op.path()).is_some_and(|entry| entry.is_over(self.now_ms)) {
             self.remove(op.path(), UserChange::Expired);
         }
         match op {
@@ -78,7 +78,7 @@ impl UserState {
             UserOp::Renew { path, token, ttl_ms } => {
                 let entry = self.held(&path, token)?.clone();
                 let expires_at = self.end(Some(ttl_ms))?;
-                self.place(path, Entry { expires_at, ..entry });
+                self.table.place(path, Entry { expires_at, ..entry });
                 Ok(UserOutcome::Held { token })
             }
             UserOp::Release { path, token } => {
@@ -168,7 +168,7 @@ impl UserState {
             return Err(UserRefusal::Taken { holder: Arc::clone(other), for_ms });
         }
         let token = entry.created;
-        self.place(path, Entry { expires_at, ..entry });
+        self.table.place(path, Entry { expires_at, ..entry });
         Ok(UserOutcome::Held { token })
     }
 
@@ -179,7 +179,7 @@ impl UserState {
     }
 
     fn of_kind(&self, path: &Path, wanted: Kind) -> Result<Option<&Entry>, UserRefusal> {
-        match self.entries.get(path) {
+        match self.table.get(path) {
             Some(entry) if entry.value.kind() != wanted => {
                 Err(UserRefusal::WrongKind { is: entry.value.kind(), wanted })
             }
@@ -188,7 +188,7 @@ impl UserState {
     }
 
     fn check(&self, path: &Path, condition: &Condition) -> Result<(), UserRefusal> {
-        let found = self.entries.get(path);
+        let found = self.table.get(path);
         let holds = match condition {
             Condition::Always => true,
             Condition::Absent => found.is_none(),
@@ -217,22 +217,22 @@ impl UserState {
         expires_at: Option<u64>,
         change: UserChange,
     ) -> Result<u64, UserRefusal> {
-        let before = self.entries.get(&path);
+        let before = self.table.get(&path);
         let revision = self.revision + 1;
         let created = before.map_or(revision, |entry| entry.created);
         let entry = Entry { value, created, modified: revision, expires_at };
         let more = entry.bytes(&path).saturating_sub(before.map_or(0, |it| it.bytes(&path)));
         // What grows nothing is let through even where an earlier version allowed more.
-        if more > 0 && self.bytes + more > TOTAL_BYTES_MAX {
-            return Err(UserRefusal::Full { used: self.bytes, limit: TOTAL_BYTES_MAX, more });
+        if more > 0 && self.bytes() + more > TOTAL_BYTES_MAX {
+            return Err(UserRefusal::Full { used: self.bytes(), limit: TOTAL_BYTES_MAX, more });
         }
-        self.place(path.clone(), entry);
+        self.table.place(path.clone(), entry);
         Ok(self.remember(path, change))
     }
 
     /// Takes a key out, where there is one.
     fn remove(&mut self, path: &Path, change: UserChange) -> UserOutcome {
-        if !self.take(path) {
+        if !self.table.take(path) {
             return UserOutcome::Unchanged;
         }
         UserOutcome::Changed { revision: self.remember(path.clone(), change) }
@@ -242,23 +242,5 @@ impl UserState {
         self.revision += 1;
         self.history.add(self.revision, UserEvent { path, change });
         self.revision
-    }
-
-    fn place(&mut self, path: Path, entry: Entry) {
-        self.take(&path);
-        self.bytes += entry.bytes(&path);
-        if let Some(at) = entry.expires_at {
-            self.due.insert_mut((at, path.clone()));
-        }
-        self.entries.insert_mut(path, entry);
-    }
-
-    fn take(&mut self, path: &Path) -> bool {
-        let Some(entry) = self.entries.get(path) else { return false };
-        self.bytes -= entry.bytes(path);
-        if let Some(at) = entry.expires_at {
-            self.due.remove_mut(&(at, path.clone()));
-        }
-        self.entries.remove_mut(path)
     }
 }

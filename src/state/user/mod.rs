@@ -18,6 +18,7 @@ mod history;
 mod limits;
 mod op;
 mod path;
+mod table;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -35,22 +36,19 @@ pub use value::{Entry, Kind, Value};
 
 use std::{ops::Bound, sync::Arc};
 
-use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
+use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{BootEpoch, NodeId};
 use history::History;
+use table::Table;
 
 /// Everything that the bot keeps. Cheap to clone.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Stored", into = "Stored")]
 pub struct UserState {
     revision: u64,
     now_ms: u64,
-    bytes: u64,
-    entries: RedBlackTreeMapSync<Path, Entry>,
-    /// The keys that are to go, by when.
-    due: RedBlackTreeSetSync<(u64, Path)>,
+    table: Table,
     history: History,
     /// Each node's last batch.
     senders: RedBlackTreeMapSync<NodeId, Sent>,
@@ -62,16 +60,6 @@ struct Sent {
     boot: BootEpoch,
     number: u64,
     outcomes: Arc<[UserOutcome]>,
-}
-
-/// What is written: the rest follows from it.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    revision: u64,
-    now_ms: u64,
-    entries: RedBlackTreeMapSync<Path, Entry>,
-    history: History,
-    senders: RedBlackTreeMapSync<NodeId, Sent>,
 }
 
 impl UserState {
@@ -90,13 +78,13 @@ impl UserState {
     /// What counts of [`TOTAL_BYTES_MAX`], in bytes: keys, values, names, and a fixed cost of each.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
-        self.bytes
+        self.table.bytes()
     }
 
     /// What a key holds, unless its time is over.
     #[must_use]
     pub fn get(&self, path: &Path) -> Option<&Entry> {
-        self.entries.get(path).filter(|entry| !entry.is_over(self.now_ms))
+        self.table.get(path).filter(|entry| !entry.is_over(self.now_ms))
     }
 
     /// The keys of a namespace that begin with `prefix`, in order; from behind `after` on, where that is given.
@@ -110,7 +98,8 @@ impl UserState {
             Some(after) => Bound::Excluded(Path::new(namespace, after)),
             None => Bound::Included(Path::new(namespace, prefix)),
         };
-        self.entries
+        self.table
+            .entries()
             .range((start, Bound::Unbounded))
             .take_while(move |(path, _)| {
                 &*path.namespace == namespace && path.key.starts_with(prefix)
@@ -130,7 +119,7 @@ impl UserState {
     /// The logical time at which the next key is to go, in milliseconds.
     #[must_use]
     pub fn next_due(&self) -> Option<u64> {
-        self.due.first().map(|(at, _)| *at)
+        self.table.due().next().map(|(at, _)| *at)
     }
 
     /// Leaves out as many revisions as may have been given by those that a recovery forgets: a lock's token is never
@@ -148,24 +137,3 @@ impl UserState {
 
 /// More changes than a cluster makes between two words to one of its voters.
 const LEAP: u64 = 1 << 32;
-
-/// What the entries count, and which of them are to go.
-fn index(entries: &RedBlackTreeMapSync<Path, Entry>) -> (u64, RedBlackTreeSetSync<(u64, Path)>) {
-    let bytes = entries.iter().map(|(path, entry)| entry.bytes(path)).sum();
-    let due = entries.iter().filter_map(|(path, entry)| Some((entry.expires_at?, path.clone())));
-    (bytes, due.collect())
-}
-
-impl From<Stored> for UserState {
-    fn from(Stored { revision, now_ms, entries, history, senders }: Stored) -> Self {
-        let (bytes, due) = index(&entries);
-        Self { revision, now_ms, bytes, entries, due, history, senders }
-    }
-}
-
-impl From<UserState> for Stored {
-    fn from(state: UserState) -> Self {
-        let UserState { revision, now_ms, entries, history, senders, .. } = state;
-        Self { revision, now_ms, entries, history, senders }
-    }
-}

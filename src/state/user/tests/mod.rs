@@ -50,10 +50,9 @@ impl UserState {
 
     /// What is kept beside the entries is what follows from them.
     fn assert_exact(&self) {
-        let (bytes, due) = index(&self.entries);
-        assert_eq!((self.bytes, &self.due), (bytes, &due));
-        assert!(self.bytes <= TOTAL_BYTES_MAX, "{}", self.bytes);
-        for entry in self.entries.values() {
+        assert_eq!(self.table, Table::from(self.table.entries().clone()));
+        assert!(self.bytes() <= TOTAL_BYTES_MAX, "{}", self.bytes());
+        for entry in self.table.entries().values() {
             if let Value::Board(board) = &entry.value {
                 let scores: RedBlackTreeMapSync<Arc<str>, i64> = board.clone().into();
                 assert_eq!(*board, Board::from(scores));
