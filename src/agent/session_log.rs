@@ -27,7 +27,7 @@ impl RaftSessionLog {
     async fn commit(&self, command: Command, done: impl Fn(&Self) -> bool) -> bool {
         loop {
             match self.raft.propose(command.clone()).await {
-                Ok(Outcome::Applied | Outcome::User(_)) => return true,
+                Ok(Outcome::Applied | Outcome::User(_) | Outcome::Restored(_)) => return true,
                 // An attempt whose answer was lost may have been applied.
                 Ok(Outcome::Stale) => return done(self),
                 Ok(Outcome::Refused(_)) => return false,

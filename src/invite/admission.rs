@@ -133,7 +133,7 @@ impl Admission {
                 let members = members.into_iter().map(|peer| (peer.node, peer.address));
                 Welcome::In { signed, members: members.take(MEMBERS_MAX).collect() }
             }
-            Ok(Outcome::Stale | Outcome::User(_)) => {
+            Ok(Outcome::Stale | Outcome::User(_) | Outcome::Restored(_)) => {
                 Welcome::Later { reason: "the state has changed".to_owned() }
             }
             Ok(Outcome::Refused(refusal)) => Welcome::Refused { reason: refusal.to_string() },

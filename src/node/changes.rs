@@ -21,7 +21,7 @@ pub(super) async fn change(
         Change::TransferLeader { to } => return transfer_leader(&state, wishes, to).await,
     };
     match raft.propose(command).await {
-        Ok(Outcome::Applied | Outcome::User(_)) => Ok(Changed { done }),
+        Ok(Outcome::Applied | Outcome::User(_) | Outcome::Restored(_)) => Ok(Changed { done }),
         Ok(Outcome::Stale) => Err("the shard has moved meanwhile; look again".to_owned()),
         Ok(Outcome::Refused(refusal)) => Err(refusal.to_string()),
         Err(error) => Err(error.to_string()),

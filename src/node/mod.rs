@@ -392,7 +392,7 @@ fn candidates(config: &Config) -> Result<Candidates, NodeError> {
 /// Commits a command that the state must not turn down.
 async fn commit(raft: &Handle, command: Command) -> Result<(), NodeError> {
     match raft.propose(command).await? {
-        Outcome::Applied | Outcome::Stale | Outcome::User(_) => Ok(()),
+        Outcome::Applied | Outcome::Stale | Outcome::User(_) | Outcome::Restored(_) => Ok(()),
         Outcome::Refused(refusal) => Err(NodeError::Refused(refusal)),
     }
 }

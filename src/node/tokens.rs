@@ -58,7 +58,7 @@ async fn create(
 
 async fn propose(raft: &Handle, command: Command) -> Result<(), String> {
     match raft.propose(command).await {
-        Ok(Outcome::Applied | Outcome::Stale | Outcome::User(_)) => Ok(()),
+        Ok(Outcome::Applied | Outcome::Stale | Outcome::User(_) | Outcome::Restored(_)) => Ok(()),
         Ok(Outcome::Refused(refusal)) => Err(refusal.to_string()),
         Err(error) => Err(error.to_string()),
     }

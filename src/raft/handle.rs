@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     model::{LogIndex, NodeId, Profile, UnixMillis},
-    state::{Command, Outcome, State, encode_command, user::UserBatch},
+    state::{Command, Outcome, State, encode_command},
     store::{Backend, Pulse, Recovered},
     transport::Transport,
 };
@@ -273,7 +273,7 @@ impl Handle {
         term: Option<u64>,
     ) -> Result<(LogIndex, Outcome), ProposeError> {
         let (command, term) = self.timed(command, term)?;
-        let user = matches!(command, Command::User(_)).then(|| self.users.try_acquire());
+        let user = command.is_user().then(|| self.users.try_acquire());
         let _place = user.transpose().map_err(|_| ProposeError::Overloaded)?;
         let bytes = encode_command(&command).len();
         if bytes > COMMAND_BYTES_MAX {
@@ -303,16 +303,16 @@ impl Handle {
         command: Command,
         term: Option<u64>,
     ) -> Result<(Command, Option<u64>), ProposeError> {
-        let Command::User(batch) = command else {
+        if !command.is_user() {
             return Ok((command.dated(UnixMillis::now()), term));
-        };
+        }
         let leader = match *self.leadership.borrow() {
             Leadership::Leading { .. } => None,
             Leadership::Following { leader } => leader,
         };
         match self.logical_now() {
             Some((leads, now_ms)) if term.is_none_or(|term| term == leads) => {
-                Ok((Command::User(UserBatch { now_ms, ..batch }), Some(leads)))
+                Ok((command.timed(now_ms), Some(leads)))
             }
             _ => Err(ProposeError::NotLeader { leader }),
         }
@@ -480,7 +480,7 @@ async fn bound_log(
     mut failure: watch::Receiver<Option<RaftFailure>>,
 ) {
     let mut seen = appended.subscribe();
-    let is_much = |bytes: &u64| *bytes >= SNAPSHOT_BYTES.max(states.borrow().user().bytes());
+    let is_much = |bytes: &u64| *bytes >= SNAPSHOT_BYTES.max(states.borrow().user().held_bytes());
     loop {
         tokio::select! {
             _ = failure.wait_for(Option::is_some) => return,

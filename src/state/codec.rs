@@ -12,8 +12,8 @@ use super::{Command, State};
 const VERSION: u8 = 1;
 
 /// The version of states that is written. Version 1 ends before the nodes that are gone and the tokens, version 2 before
-/// the rosters, version 3 before what the bot keeps.
-const STATE_VERSION: u8 = 4;
+/// the rosters, version 3 before what the bot keeps, version 4 before a restore of that.
+const STATE_VERSION: u8 = 5;
 
 /// Bytes that are no command or state.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -65,15 +65,20 @@ pub fn decode_state(bytes: &[u8]) -> Result<State, CodecError> {
     match bytes.split_first().ok_or(CodecError::Empty)? {
         (&STATE_VERSION, rest) => decode(rest),
         // What an older version does not have is empty, which a byte 0 says.
-        (3, rest) => decode(&[rest, &NO_USER].concat()),
+        (4, rest) => decode(&[rest, &NO_RESTORE[..]].concat()),
+        (3, rest) => decode(&[rest, &NO_USER[..]].concat()),
         (2, rest) => decode(&[rest, &[0], &NO_USER[..]].concat()),
         (1, rest) => decode(&[rest, &[0, 0, 0], &NO_USER[..]].concat()),
         (newer, _) => Err(CodecError::Newer(*newer)),
     }
 }
 
-/// A bot that keeps nothing: no revision, no time, no keys, no changes of which none is forgotten, no batches.
-const NO_USER: [u8; 6] = [0; 6];
+/// A bot that keeps nothing: no revision, no time, no keys, no changes of which none is forgotten, no batches,
+/// and nothing of [`NO_RESTORE`].
+const NO_USER: [u8; 8] = [0; 8];
+
+/// No restore under way, and none done.
+const NO_RESTORE: [u8; 2] = [0; 2];
 
 fn encode(version: u8, value: &impl Serialize) -> Vec<u8> {
     postcard::to_extend(value, vec![version])

@@ -9,7 +9,7 @@ use crate::model::{
 
 use super::{
     Facts, NewToken, Purpose, RosterReport, TokenUse,
-    user::{UserBatch, UserOutcome},
+    user::{Restore, RestoreRefusal, Restored, UserBatch, UserOutcome},
 };
 
 /// A change of the replicated state. New variants go to the end: their position is their number on disk.
@@ -159,6 +159,8 @@ pub enum Command {
     CountGuilds(Vec<RosterReport>),
     /// What the bot wants changed of what it keeps.
     User(UserBatch),
+    /// A step of a restore of what the bot keeps.
+    Restore(Restore),
 }
 
 /// A stretch of a node's life: it ends with a loss, and with the next start.
@@ -232,6 +234,8 @@ pub enum Outcome {
     Refused(Refusal),
     /// What became of each of a batch's operations, in order.
     User(Vec<UserOutcome>),
+    /// What a restore has done, with its last step.
+    Restored(Restored),
 }
 
 /// Why a command was refused.
@@ -312,6 +316,9 @@ pub enum Refusal {
         "there is a node with this id already, {0:?}: to let it in again, make a token for it alone with `apolo token create --name {0}`"
     )]
     NodeTaken(String),
+    /// A step of a restore was refused.
+    #[error("{0}")]
+    Restore(#[from] RestoreRefusal),
 }
 
 impl Command {
@@ -323,6 +330,25 @@ impl Command {
         match &mut self {
             Self::CreateToken(NewToken { at, .. })
             | Self::UseToken { by: TokenUse { at, .. }, .. } => *at = now,
+            _ => {}
+        }
+        self
+    }
+
+    /// Whether it is about what the bot keeps, so that it carries the leader's logical time.
+    #[must_use]
+    pub const fn is_user(&self) -> bool {
+        matches!(self, Self::User(_) | Self::Restore(_))
+    }
+
+    /// The command with the leader's logical time, in milliseconds, where it carries one.
+    #[must_use]
+    pub fn timed(mut self, at_ms: u64) -> Self {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "only what the bot keeps has that time")]
+        match &mut self {
+            Self::User(UserBatch { now_ms, .. }) | Self::Restore(Restore { now_ms, .. }) => {
+                *now_ms = at_ms;
+            }
             _ => {}
         }
         self
@@ -360,6 +386,7 @@ impl Command {
             Self::RevokeToken { .. } => "revoke_token",
             Self::CountGuilds(_) => "count_guilds",
             Self::User(_) => "user",
+            Self::Restore(_) => "restore",
         }
     }
 }

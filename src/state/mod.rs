@@ -61,7 +61,7 @@ pub struct State {
     tokens: BTreeMap<TokenId, Invitation>,
     /// The guilds of the shards. Not part of version 2.
     rosters: BTreeMap<ShardId, Roster>,
-    /// What the bot keeps. Not part of version 3.
+    /// What the bot keeps. Not part of version 3; version 4 ends before what a restore has put aside.
     user: UserState,
 }
 
@@ -242,6 +242,11 @@ impl State {
             Command::User(batch) => match batch.sent {
                 Some(sent) if self.is_gone(sent.node) => Outcome::Refused(Refusal::Unknown),
                 _ => Outcome::User(self.user.apply(batch)),
+            },
+            Command::Restore(step) => match self.user.restore(step) {
+                Ok(None) => Outcome::Applied,
+                Ok(Some(done)) => Outcome::Restored(done),
+                Err(refusal) => Outcome::Refused(refusal.into()),
             },
         }
     }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::state::user::{Condition, Path, Sender, UserBatch, UserOp, UserOutcome};
+use crate::state::user::{
+    Condition, Path, Restore, RestoreId, RestorePlan, RestoreStep, Sender, UserBatch, UserOp,
+    UserOutcome, chained,
+};
 
 #[test]
 fn bytes_of_a_newer_version_are_refused_by_name() {
@@ -49,8 +52,15 @@ fn a_state_written_by_version_3_is_still_read() {
 }
 
 #[test]
-fn a_state_written_by_version_4_is_still_read_and_written_the_same() {
+fn a_state_written_by_version_4_is_still_read() {
     let golden = unhex(include_str!("../../../tests/data/state/state-v4.txt").trim());
+
+    assert_eq!(decode_state(&golden), Ok(before_restores().state));
+}
+
+#[test]
+fn a_state_written_by_version_5_is_still_read_and_written_the_same() {
+    let golden = unhex(include_str!("../../../tests/data/state/state-v5.txt").trim());
 
     let bytes: String = encode_state(&state()).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(encode_state(&state()), golden, "{bytes}");
@@ -59,6 +69,45 @@ fn a_state_written_by_version_4_is_still_read_and_written_the_same() {
 
 /// A state with something of everything.
 fn state() -> State {
+    let mut log = before_restores();
+    let [begin, chunk, finish, _] = restore_steps(300);
+    for step in [begin, chunk] {
+        log.ok(Command::Restore(step));
+    }
+    assert!(matches!(log.apply(Command::Restore(finish)), Outcome::Restored(_)));
+    let [begin, chunk, _, abandon] = restore_steps(301);
+    for step in [begin.clone(), abandon, begin, chunk] {
+        log.ok(Command::Restore(step));
+    }
+    log.state
+}
+
+/// A step of every kind, in the order of their numbers, of a restore of one value.
+fn restore_steps(id: u64) -> [Restore; 4] {
+    let chunk = b"\x00\x07default\x01c\x05value\x01\xac\x02";
+    let (id, seed) = (RestoreId(id), [1; 32]);
+    let digest = chained(&seed, chunk);
+    let plan = RestorePlan {
+        id,
+        revision: 70_000,
+        seed,
+        digest,
+        chunks: 1,
+        keys: 1,
+        replace: true,
+        within_ms: 60_000,
+    };
+    [
+        RestoreStep::Begin(plan),
+        RestoreStep::Chunk { id, number: 0, chunk: chunk[..].into() },
+        RestoreStep::Finish(id),
+        RestoreStep::Abandon(id),
+    ]
+    .map(|step| Restore { now_ms: 70_600, step })
+}
+
+/// The same without what version 4 did not have.
+fn before_restores() -> Log {
     let mut log = before_user();
     let ops = user_ops();
     let Outcome::User(outcomes) = log.apply(Command::User(UserBatch { ops, ..batch(1) })) else {
@@ -67,7 +116,7 @@ fn state() -> State {
     let refused = |outcome: &&UserOutcome| matches!(outcome, UserOutcome::Refused(_));
     assert_eq!(outcomes.iter().filter(refused).count(), 4, "{outcomes:?}");
     log.apply(Command::User(UserBatch { now_ms: 70_500, ..UserBatch::default() }));
-    log.state
+    log
 }
 
 fn batch(number: u64) -> UserBatch {
@@ -138,6 +187,12 @@ fn unhex(text: &str) -> Vec<u8> {
 
 /// One command of every kind, in the order of their numbers.
 fn one_of_each() -> Vec<Command> {
+    let mut commands = before_restore_commands();
+    commands.extend(restore_steps(300).map(Command::Restore));
+    commands
+}
+
+fn before_restore_commands() -> Vec<Command> {
     let shard = SHARD;
     let epoch = Epoch { generation: 1, index: LogIndex(300) };
     let health = Some(ShardHealth {

@@ -149,7 +149,8 @@ fn aim(command: &mut Command, state: &State) {
         | Command::UseToken { .. }
         | Command::RevokeToken { .. }
         | Command::CountGuilds(_)
-        | Command::User(_) => {}
+        | Command::User(_)
+        | Command::Restore(_) => {}
     }
 }
 

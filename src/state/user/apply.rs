@@ -20,8 +20,7 @@ impl UserState {
         if let Some(answered) = sent.and_then(|sent| self.answered(sent, ops.len())) {
             return answered;
         }
-        self.now_ms = self.now_ms.max(now_ms);
-        self.expire();
+        self.pass(now_ms);
         let outcomes: Vec<_> = if ops.len() > BATCH_OPS_MAX {
             let refused = UserOutcome::Refused(UserRefusal::OpsMany(ops.len()));
             vec![refused; ops.len()]
@@ -46,9 +45,16 @@ impl UserState {
         (this < known).then(|| vec![overtaken; ops])
     }
 
+    /// Time passes.
+    pub(super) fn pass(&mut self, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.restoring.expire(self.now_ms);
+        self.expire();
+    }
+
     fn expire(&mut self) {
         for _ in 0..EXPIRED_MAX {
-            let due = self.table.due().next().filter(|(at, _)| *at <= self.now_ms);
+            let due = self.table.next_due().filter(|(at, _)| *at <= self.now_ms);
             let Some((_, path)) = due.cloned() else { return };
             self.remove(&path, UserChange::Expired);
         }

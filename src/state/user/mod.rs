@@ -2,7 +2,8 @@
 //!
 //! It promises that every change takes the next revision, so that of two tokens of one lock the later is the greater;
 //! that a key is gone as soon as the state's time has reached its end, on all replicas at the same entry of the log;
-//! that a node's batch counts once however often it was proposed; and that all of it stays within its bounds, exactly
+//! that a node's batch counts once however often it was proposed; that a restore takes the place of everything in one
+//! step, or changes nothing; and that all of it stays within its bounds, exactly
 //! counted. It knows no clock: each batch brings the leader's logical time, which only grows, and stands still while
 //! nobody leads. So a change of leader prolongs a time to live, and never cuts one short.
 //!
@@ -15,9 +16,12 @@
 mod apply;
 mod board;
 mod history;
+mod item;
 mod limits;
 mod op;
 mod path;
+mod restore;
+mod staging;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -25,6 +29,7 @@ mod value;
 
 pub use board::Board;
 pub use history::{Compacted, UserChange, UserEvent};
+pub use item::{CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, ChunkError, Item, chained, decode_chunk};
 pub use limits::{
     BATCH_BYTES_MAX, BATCH_OPS_MAX, ENTRY_BYTES, EXPIRED_MAX, HISTORY_BYTES_MAX, HISTORY_MAX,
     KEY_BYTES_MAX, MEMBER_BYTES, MEMBERS_MAX, NAME_BYTES_MAX, NAMESPACE_BYTES_MAX, TOTAL_BYTES_MAX,
@@ -32,6 +37,9 @@ pub use limits::{
 };
 pub use op::{Condition, Sender, UserBatch, UserOp, UserOutcome, UserRefusal};
 pub use path::Path;
+pub use restore::{
+    RESTORE_MS_MAX, Restore, RestoreId, RestorePlan, RestoreRefusal, RestoreStep, Restored,
+};
 pub use value::{Entry, Kind, Value};
 
 use std::{ops::Bound, sync::Arc};
@@ -41,6 +49,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{BootEpoch, NodeId};
 use history::History;
+use staging::Restoring;
 use table::Table;
 
 /// Everything that the bot keeps. Cheap to clone.
@@ -52,6 +61,8 @@ pub struct UserState {
     history: History,
     /// Each node's last batch.
     senders: RedBlackTreeMapSync<NodeId, Sent>,
+    /// Not part of the state's version 4.
+    restoring: Restoring,
 }
 
 /// The last batch of a node, and what came of it.
@@ -107,6 +118,11 @@ impl UserState {
             .filter(|(_, entry)| !entry.is_over(self.now_ms))
     }
 
+    /// Everything that is there, namespace by namespace.
+    pub fn all(&self) -> impl Iterator<Item = (&Path, &Entry)> {
+        self.table.entries().iter().filter(|(_, entry)| !entry.is_over(self.now_ms))
+    }
+
     /// The changes from a revision on.
     ///
     /// # Errors
@@ -116,15 +132,23 @@ impl UserState {
         self.history.since(from)
     }
 
-    /// The logical time at which the next key is to go, in milliseconds.
+    /// The logical time at which the next key is to go, or a restore that does not end, in milliseconds.
     #[must_use]
     pub fn next_due(&self) -> Option<u64> {
-        self.table.due().next().map(|(at, _)| *at)
+        let key = self.table.next_due().map(|(at, _)| *at);
+        key.into_iter().chain(self.restoring.until_ms()).min()
+    }
+
+    /// What all of it may come to when it is written, in bytes: with what a restore has put aside.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.bytes() + self.restoring.bytes()
     }
 
     /// Leaves out as many revisions as may have been given by those that a recovery forgets: a lock's token is never
     /// given twice.
     pub(super) fn leap(&mut self) {
+        self.restoring.abandon();
         self.revision += LEAP;
         self.history.forget(self.revision);
     }

@@ -31,9 +31,9 @@ impl Table {
         self.entries.get(path)
     }
 
-    /// The keys that are to go, the next first.
-    pub(super) fn due(&self) -> impl Iterator<Item = &(u64, Path)> {
-        self.due.iter()
+    /// The key that is to go next, and when.
+    pub(super) fn next_due(&self) -> Option<&(u64, Path)> {
+        self.due.first()
     }
 
     pub(super) fn place(&mut self, path: Path, entry: Entry) {

@@ -1,6 +1,7 @@
 //! The rules of the users' state, one by one; and at random, beside a naive model.
 
 mod model;
+mod restore;
 
 use super::*;
 
