@@ -2,6 +2,7 @@
 
 pub mod agent;
 mod apolo;
+pub mod backup;
 pub mod bot;
 pub mod cli;
 pub mod cluster;
