@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, time::Duration};
 
-use reqwest::{Method, Response, StatusCode, header::CONTENT_TYPE};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header::CONTENT_TYPE};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
 
@@ -14,6 +14,9 @@ use super::failure::{Again, Failure};
 
 /// A node answers at once or not at all; a change may wait 10 s for a quorum.
 const TIME_MAX: Duration = Duration::from_secs(15);
+
+/// As long as a node gives any connection. A backup comes in one answer.
+const DOWNLOAD_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// More than the table of the largest bot.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -86,7 +89,33 @@ impl Client {
     ) -> Result<T, Failure> {
         let body = serde_json::to_vec(body)
             .map_err(|error| Failure::failed(format!("can't write JSON: {error}")))?;
-        self.ask(Method::POST, path, Some(body)).await
+        self.ask(Method::POST, path, Some(("application/json", body))).await
+    }
+
+    /// Sends bytes to a path behind `/api/v1/`.
+    pub(super) async fn send<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<T, Failure> {
+        self.ask(Method::POST, path, Some(("application/octet-stream", body))).await
+    }
+
+    /// What is at a path behind `/api/v1/`, at most so many bytes. Tells how many there are already.
+    pub(super) async fn download(
+        &self,
+        path: &str,
+        most: usize,
+        seen: impl Fn(u64),
+    ) -> Result<Vec<u8>, Failure> {
+        let request = self.request(Method::GET, path, None).timeout(DOWNLOAD_TIME_MAX);
+        let response = request.send().await.map_err(|error| self.unreached(&error))?;
+        let status = response.status();
+        if !status.is_success() {
+            let body = self.read(response, BODY_BYTES_MAX, |_| {}).await?;
+            return Err(self.refused(status, &body));
+        }
+        self.read(response, most, seen).await
     }
 
     /// Lifts a halt.
@@ -98,19 +127,12 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        body: Option<Vec<u8>>,
+        body: Option<(&'static str, Vec<u8>)>,
     ) -> Result<T, Failure> {
-        let url = format!("{}/api/v1/{path}", self.base.as_str().trim_end_matches('/'));
-        let mut request = self.http.request(method, url);
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body);
-        }
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token.expose());
-        }
+        let request = self.request(method, path, body);
         let response = request.send().await.map_err(|error| self.unreached(&error))?;
         let status = response.status();
-        let body = self.read(response).await?;
+        let body = self.read(response, BODY_BYTES_MAX, |_| {}).await?;
         if !status.is_success() {
             return Err(self.refused(status, &body));
         }
@@ -120,13 +142,36 @@ impl Client {
         })
     }
 
-    async fn read(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&'static str, Vec<u8>)>,
+    ) -> RequestBuilder {
+        let url = format!("{}/api/v1/{path}", self.base.as_str().trim_end_matches('/'));
+        let mut request = self.http.request(method, url);
+        if let Some((kind, body)) = body {
+            request = request.header(CONTENT_TYPE, kind).body(body);
+        }
+        match &self.token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        }
+    }
+
+    async fn read(
+        &self,
+        mut response: Response,
+        most: usize,
+        seen: impl Fn(u64),
+    ) -> Result<Vec<u8>, Failure> {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreached(&error))? {
-            if body.len() + chunk.len() > BODY_BYTES_MAX {
+            if body.len() + chunk.len() > most {
                 return Err(Failure::failed(format!("{} answers without end", self.whom)));
             }
             body.extend_from_slice(&chunk);
+            seen(body.len() as u64);
         }
         Ok(body)
     }

@@ -4,6 +4,7 @@
 //! been meant (usage or configuration), and that every error says what would be right. Tables and JSON go to stdout,
 //! errors and log lines to stderr. It is the only folder that prints.
 
+mod backup;
 mod bench;
 mod ca;
 mod changes;
@@ -85,6 +86,10 @@ enum Command {
     Ca(ca::Arguments),
     /// Read and change what the bot keeps: values, counters, leaderboards, locks
     Kv(kv::Arguments),
+    /// Write what the bot keeps to a file; the cluster goes on meanwhile
+    Backup(backup::Arguments),
+    /// Put what a backup holds in place of what the bot keeps, all or nothing
+    Restore(backup::RestoreArguments),
     /// Measure
     Bench(bench::Arguments),
     /// Print a completion script for a shell
@@ -103,6 +108,7 @@ Examples:
   apolo shards --data-dir /var/lib/apolo        the table of a node elsewhere on this machine
   apolo status --endpoint http://10.0.0.7:3000  a node on another machine
   apolo kv put greeting hello                   a value that every node reads
+  apolo backup bot.apolo                        what the bot keeps, as a file; `restore` puts it back
   apolo bench distribution --shards 16          how evenly guilds fall on shards
 
 Every flag has an environment variable and a key in the file that --config names.
@@ -146,6 +152,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Recover(arguments) => wait_for(recover::run(arguments)),
         Command::Token(arguments) => wait_for(token::run(arguments)),
         Command::Kv(arguments) => wait_for(kv::run(arguments)),
+        Command::Backup(arguments) => wait_for(backup::run(arguments)),
+        Command::Restore(arguments) => wait_for(backup::restore(arguments)),
         Command::Unhalt(arguments) => wait_for(unhalt::run(arguments)),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

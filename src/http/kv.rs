@@ -319,9 +319,15 @@ async fn ask(
     };
     match answer {
         Ok(answer) => Json(answer).into_response(),
-        Err(KvProblem::Malformed(why)) => problem(StatusCode::BAD_REQUEST, &why),
-        Err(KvProblem::Conflict(why)) => problem(StatusCode::CONFLICT, &why),
-        Err(KvProblem::Unavailable(why)) => problem(StatusCode::SERVICE_UNAVAILABLE, &why),
+        Err(why) => refused(why),
+    }
+}
+
+pub(super) fn refused(why: KvProblem) -> Response {
+    match why {
+        KvProblem::Malformed(why) => problem(StatusCode::BAD_REQUEST, &why),
+        KvProblem::Conflict(why) => problem(StatusCode::CONFLICT, &why),
+        KvProblem::Unavailable(why) => problem(StatusCode::SERVICE_UNAVAILABLE, &why),
     }
 }
 

@@ -13,6 +13,7 @@
 //! ```
 
 mod access;
+mod backup;
 mod bind;
 mod kv;
 mod ready;
@@ -24,6 +25,7 @@ mod tests;
 mod tokens;
 mod view;
 
+pub use backup::BackupStream;
 pub use bind::{BindError, Port, bind, bind_free};
 pub use kv::{
     Expected, KvAnswer, KvAsk, KvChange, KvChanges, KvDone, KvProblem, KvRequest, KvRow, KvScore,
@@ -44,6 +46,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ShardId;
+use crate::state::user::{RestoreStep, Restored};
 
 /// What an operator asks of the cluster.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -103,6 +106,17 @@ pub trait Source: Send + Sync + fmt::Debug + 'static {
     /// Reads or changes what the bot keeps.
     fn kv(&self, request: KvRequest) -> BoxFuture<'_, Result<KvAnswer, KvProblem>> {
         let _ = request;
+        Box::pin(async { Err(KvProblem::Unavailable("this node keeps nothing".to_owned())) })
+    }
+
+    /// All that the bot keeps, at one moment, as a file's bytes.
+    fn backup(&self) -> BoxFuture<'_, Result<BackupStream, KvProblem>> {
+        Box::pin(async { Err(KvProblem::Unavailable("this node keeps nothing".to_owned())) })
+    }
+
+    /// Does a step of a restore.
+    fn restore(&self, step: RestoreStep) -> BoxFuture<'_, Result<Option<Restored>, KvProblem>> {
+        let _ = step;
         Box::pin(async { Err(KvProblem::Unavailable("this node keeps nothing".to_owned())) })
     }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::model::{ShardId, Token};
 
-use super::{Change, HealthBody, Source, access, access::Way, kv, readiness, tokens};
+use super::{Change, HealthBody, Source, access, access::Way, backup, kv, readiness, tokens};
 
 /// No request has a body that means anything; this is what it may hold all the same.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -38,6 +38,7 @@ const INDEX: &str = "apolo
 /api/v1/leave         POST: have this very node leave the cluster, and end
 /api/v1/tokens        GET, POST: tokens by which nodes join; /api/v1/tokens/ID/revoke takes one back
 /api/v1/kv            POST: read or change what the bot keeps
+/api/v1/backup        GET: all that the bot keeps, as a file; /api/v1/restore is what `apolo restore` speaks
 /api/v1/unhalt        POST: let identifies go on after a fatal close code
 ";
 
@@ -71,6 +72,7 @@ pub(super) fn router(source: Arc<dyn Source>, token: Option<Token>) -> Router {
         .route("/api/v1/transfer-leader/{node}", post(transfer_leader_to))
         .merge(tokens::routes())
         .merge(kv::routes())
+        .merge(backup::routes())
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such path; `/` lists them") })
         .method_not_allowed_fallback(|| async {
             problem(StatusCode::METHOD_NOT_ALLOWED, "no such method on this path")

@@ -289,3 +289,22 @@ async fn what_the_bot_keeps_is_shown_and_changed_beside_the_node_or_with_its_tok
     assert_eq!([right.status(), beside.status()], [StatusCode::SERVICE_UNAVAILABLE; 2]);
     assert_eq!(nonsense.status(), StatusCode::BAD_REQUEST);
 }
+
+#[tokio::test]
+async fn who_may_not_change_what_is_kept_gets_no_backup_and_restores_nothing() {
+    let with = start(Some("right")).await;
+    let without = start(None).await;
+    for path in ["/api/v1/restore", "/api/v1/restore/7/0", "/api/v1/restore/7/finish"] {
+        let post = |running: &Running| Client::new().post(running.url(path)).body("{}").send();
+        assert_eq!(post(&without).await.unwrap().status(), StatusCode::FORBIDDEN, "{path}");
+        assert_eq!(post(&with).await.unwrap().status(), StatusCode::UNAUTHORIZED, "{path}");
+    }
+    assert_eq!(without.json("/api/v1/backup").await.0, StatusCode::FORBIDDEN);
+    assert_eq!(with.json("/api/v1/backup").await.0, StatusCode::UNAUTHORIZED);
+
+    let shown = Client::new().get(with.url("/api/v1/backup")).bearer_auth("right").send();
+    assert_eq!(shown.await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE, "it keeps nothing");
+    let long = vec![0; 200 * 1024];
+    let chunk = with.beside().post("http://apolo/api/v1/restore/7/0").body(long).send();
+    assert_eq!(chunk.await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+}

@@ -205,7 +205,7 @@ fn condition(expected: Expected) -> Result<Condition, KvProblem> {
     })
 }
 
-fn problem(error: KvError) -> KvProblem {
+pub(super) fn problem(error: KvError) -> KvProblem {
     let why = error.to_string();
     match error {
         KvError::Refused(_) | KvError::Compacted(_) => KvProblem::Conflict(why),

@@ -5,6 +5,7 @@
 //! checkpoint is committed, connections are closed so that their sessions live on, the log is closed.
 
 mod assemble;
+mod backup;
 mod changes;
 mod consumers;
 mod discord;

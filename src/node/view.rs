@@ -13,19 +13,20 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{changes, consumers::ShownPort, kv, leave, target, tokens};
+use super::{backup, changes, consumers::ShownPort, kv, leave, target, tokens};
 use crate::agent::{Board, ShardNow};
 use crate::cluster::Waiting;
 use crate::control::Wishes;
 use crate::gateway;
 use crate::http::{
-    self, Change, Changed, Halt, KvAnswer, KvProblem, KvRequest, NodeRow, Role, ShardRow, Source,
-    TokenAnswer, TokenAsk, Unhalted, View,
+    self, BackupStream, Change, Changed, Halt, KvAnswer, KvProblem, KvRequest, NodeRow, Role,
+    ShardRow, Source, TokenAnswer, TokenAsk, Unhalted, View,
 };
 use crate::kv::Kv;
 use crate::lease::Right;
 use crate::model::{NodeId, ShardId};
 use crate::raft::{Handle, Leadership};
+use crate::state::user::{RestoreStep, Restored};
 use crate::state::{self, Command, Drain, Halted, Outcome, Presence, Shard, State};
 use crate::telemetry::Metrics;
 use crate::transport::Credentials;
@@ -123,11 +124,21 @@ impl Source for Front {
     fn kv(&self, request: KvRequest) -> BoxFuture<'_, Result<KvAnswer, KvProblem>> {
         match self.node.get() {
             Some(node) => node.kv(request),
-            None => async {
-                let why = "this node is no member of a cluster yet";
-                Err(KvProblem::Unavailable(why.to_owned()))
-            }
-            .boxed(),
+            None => async { Err(no_member()) }.boxed(),
+        }
+    }
+
+    fn backup(&self) -> BoxFuture<'_, Result<BackupStream, KvProblem>> {
+        match self.node.get() {
+            Some(node) => node.backup(),
+            None => async { Err(no_member()) }.boxed(),
+        }
+    }
+
+    fn restore(&self, step: RestoreStep) -> BoxFuture<'_, Result<Option<Restored>, KvProblem>> {
+        match self.node.get() {
+            Some(node) => node.restore(step),
+            None => async { Err(no_member()) }.boxed(),
         }
     }
 
@@ -241,6 +252,14 @@ impl Source for NodeView {
         kv::kv(&self.kv, request).boxed()
     }
 
+    fn backup(&self) -> BoxFuture<'_, Result<BackupStream, KvProblem>> {
+        backup::backup(&self.kv).boxed()
+    }
+
+    fn restore(&self, step: RestoreStep) -> BoxFuture<'_, Result<Option<Restored>, KvProblem>> {
+        backup::restore(&self.raft, step).boxed()
+    }
+
     fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {
         async move {
             let lifted = self.state().ledger().halted().map(halt);
@@ -252,6 +271,10 @@ impl Source for NodeView {
         }
         .boxed()
     }
+}
+
+fn no_member() -> KvProblem {
+    KvProblem::Unavailable("this node is no member of a cluster yet".to_owned())
 }
 
 fn row(
