@@ -1,5 +1,6 @@
 //! What operators do to a cluster of whole nodes, with the binary's own commands.
 
+mod backup;
 mod ipc;
 mod kv;
 mod leave;
