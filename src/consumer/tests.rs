@@ -259,7 +259,7 @@ fn a_group_speaks_with_one_voice() {
     let one = join(&mut pool, 1, "bot");
     let wanted = Wanted::Named(BTreeSet::from(["MESSAGE_CREATE".into()]));
 
-    let other = (group("bot"), wanted.clone(), 1);
+    let other = (group("bot"), wanted, 1);
     let joined = pool.join(ConsumerId(2), other.clone(), Arc::new(Notify::new()));
     assert_eq!(joined, Err(NotJoined::OtherEvents));
 

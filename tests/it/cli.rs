@@ -240,7 +240,7 @@ fn a_file_that_holds_no_join_token_ends_with_64_and_says_why() {
     let data = dir.path().join("data");
     let words = ["join", "127.0.0.1", "--data-dir", text(&data), "--join-token-file", text(&file)];
 
-    let free = ["--http-addr", "127.0.0.1:0", "--quic-addr", "127.0.0.1:0"];
+    let free = ["--http-addr", "127.0.0.1:0", "--quic-addr", "127.0.0.1:0", "--bot-addr", "none"];
     let output = apolo(&[&words[..], &free].concat(), &[("DISCORD_TOKEN", "any")]);
 
     let said = stderr(&output).split_whitespace().collect::<Vec<_>>().join(" ");
