@@ -11,7 +11,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     connection::Connection,
     group::Group,
-    pool::{NotJoined, Wanted},
+    members::Wanted,
+    pool::NotJoined,
     said::{Ask, Message, MessageTarget, Said},
     server::Hub,
     told::{self, Problem},

@@ -21,6 +21,7 @@ mod calls;
 mod connection;
 mod group;
 mod handshake;
+mod members;
 mod offer;
 mod pool;
 mod said;

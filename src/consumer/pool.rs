@@ -12,10 +12,10 @@ use tokio::{
     sync::{Notify, oneshot},
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
     group::Group,
+    members::{Members, Moved, Wanted},
     offer::{Offer, Parcel, Settled},
 };
 use crate::model::ShardId;
@@ -34,13 +34,6 @@ pub(super) const WINDOW_MAX: usize = 65_536;
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct ConsumerId(pub(super) u64);
 
-/// Which events a consumer wants.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Wanted {
-    All,
-    Named(BTreeSet<Box<str>>),
-}
-
 /// Everything that is offered and not settled.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
@@ -49,17 +42,6 @@ pub(super) struct Pool {
     groups: BTreeMap<Group, Members>,
     consumers: BTreeMap<ConsumerId, Consumer>,
     offers: u64,
-}
-
-#[derive(Debug)]
-struct Members {
-    /// What all of them want: a group speaks with one voice, or nobody could say which event nobody wants.
-    wanted: Wanted,
-    consumers: BTreeSet<ConsumerId>,
-    /// Which of them has a shard's events. What is cancelled tells that the shard runs here no more.
-    shards: BTreeMap<ShardId, (ConsumerId, CancellationToken)>,
-    /// Offers that nobody is there to take, by number.
-    waiting: BTreeMap<u64, Handed>,
 }
 
 #[derive(Debug)]
@@ -91,14 +73,6 @@ pub(super) struct Standing {
     pub(super) oldest: Option<Duration>,
 }
 
-/// Shards that have changed hands within a group.
-#[derive(Debug, Default, Eq, PartialEq)]
-pub(super) struct Moved {
-    pub(super) shards: Vec<ShardId>,
-    /// Who had them.
-    pub(super) from: BTreeMap<ConsumerId, Vec<ShardId>>,
-}
-
 /// Why a consumer is not taken into a group.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum NotJoined {
@@ -110,15 +84,6 @@ pub(super) enum NotJoined {
 
 /// Who was sent an event that is withdrawn.
 pub(super) type Holders = Vec<ConsumerId>;
-
-impl Wanted {
-    fn wants(&self, name: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Named(names) => names.contains(name),
-        }
-    }
-}
 
 impl Pool {
     /// A pool in which every event waits for these groups. Offers are numbered from behind `before`: by chance, so that
@@ -350,55 +315,5 @@ impl Pool {
                 self.groups.entry(group.clone()).or_insert_with(|| Members::of(Wanted::All));
             members.waiting.insert(handed.offer.number, handed);
         }
-    }
-}
-
-impl Members {
-    fn of(wanted: Wanted) -> Self {
-        let (consumers, shards, waiting) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
-        Self { wanted, consumers, shards, waiting }
-    }
-
-    /// Who has a shard's events: whoever had them, or else the one with the fewest shards.
-    fn holder(&mut self, shard: ShardId, over: &CancellationToken) -> Option<ConsumerId> {
-        if let Some((holder, before)) = self.shards.get_mut(&shard) {
-            *before = over.clone();
-            return Some(*holder);
-        }
-        self.forget_the_gone();
-        let (id, _) = self.loads().into_iter().min_by_key(|(id, load)| (*load, *id))?;
-        self.shards.insert(shard, (id, over.clone()));
-        Some(id)
-    }
-
-    /// Moves as few shards to a newcomer as even their number out.
-    fn balance(&mut self, newcomer: ConsumerId) -> Moved {
-        self.forget_the_gone();
-        let mut moved = Moved::default();
-        loop {
-            let loads = self.loads();
-            let Some((most, high)) = loads.iter().max_by_key(|(_, load)| **load) else { break };
-            if high - loads.get(&newcomer).unwrap_or(high) <= 1 {
-                break;
-            }
-            let held = self.shards.iter_mut().find(|(_, (holder, _))| holder == most);
-            let (shard, (holder, _)) = held.expect("it holds the most");
-            *holder = newcomer;
-            moved.shards.push(*shard);
-            moved.from.entry(*most).or_default().push(*shard);
-        }
-        moved
-    }
-
-    fn forget_the_gone(&mut self) {
-        self.shards.retain(|_, (_, over)| !over.is_cancelled());
-    }
-
-    fn loads(&self) -> BTreeMap<ConsumerId, usize> {
-        let mut loads: BTreeMap<_, _> = self.consumers.iter().map(|id| (*id, 0)).collect();
-        for (holder, _) in self.shards.values() {
-            *loads.entry(*holder).or_default() += 1;
-        }
-        loads
     }
 }

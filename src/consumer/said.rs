@@ -10,7 +10,8 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     group::{GROUP_DEFAULT, Group},
-    pool::{WINDOW_DEFAULT, WINDOW_MAX, Wanted},
+    members::Wanted,
+    pool::{WINDOW_DEFAULT, WINDOW_MAX},
 };
 use crate::http::KvAsk;
 use crate::ipc::{DATA_MAX, MessageId};

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     group::Group,
+    members::Wanted,
     offer::{Offer, Parcel, Settled},
-    pool::{ConsumerId, GROUPS_MAX, NotJoined, Pool, Wanted},
+    pool::{ConsumerId, GROUPS_MAX, NotJoined, Pool},
 };
 use crate::bot::Event;
 use crate::gateway::EventName;

@@ -73,7 +73,13 @@ impl BotPort {
             Some(_) => "APOLO_BOT_TOKEN".to_owned(),
             None => config.data_dir.join(TOKEN_FILE).display().to_string(),
         };
-        info!(url = self.shown().url(), token = shown, "bots in any language connect here");
+        let waits_for = config.wait_for.join(", ");
+        info!(
+            url = self.shown().url(),
+            token = shown,
+            waits_for,
+            "bots in any language connect here"
+        );
         let Reached { ipc, board, source, handlers } = reached;
         let consumers = self.consumers.clone();
         self.server.open(Hub { consumers, ipc, board, source, states, handlers, token });
