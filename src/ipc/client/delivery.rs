@@ -11,7 +11,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, watch},
     time::{Instant, sleep_until, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{Receivers, lines::Lines};
 use crate::ipc::{
@@ -105,7 +105,7 @@ pub(super) struct Delivery {
     turns: FuturesUnordered<BoxFuture<'static, (Receiver, Option<Turn>)>>,
     /// For whom it has its turn.
     has_turn: BTreeMap<Receiver, Turn>,
-    /// What is on its way. Part of this future and no tasks of their own: an answer wakes whoever waits for it.
+    /// What is on its way. One call is part of this future and no task of its own: its answer wakes whoever waits for it.
     calls: FuturesUnordered<BoxFuture<'static, ()>>,
     /// The node stops.
     closed: CancellationToken,
@@ -209,9 +209,18 @@ impl Delivery {
                 Ok(None) => drop(self.unreached.insert(receiver)),
             }
         }
+        let is_alone = letters.len() == 1;
         for (node, receivers) in letters {
-            self.send(node, receivers, told.clone());
+            self.send(node, receivers, told.clone(), is_alone);
         }
+    }
+
+    /// What is on its way alone is part of this future; letters to many nodes are written beside each other.
+    fn begin(&self, call: impl Future<Output = ()> + Send + 'static, is_alone: bool) {
+        self.calls.push(match is_alone {
+            true => call.boxed(),
+            false => AbortOnDropHandle::new(tokio::spawn(call)).map(drop).boxed(),
+        });
     }
 
     /// Whether it may be sent; if not, it is in line from now on. A slow receiver of a message for many does not hold up the
@@ -279,10 +288,11 @@ impl Delivery {
         node: NodeId,
         receivers: Vec<(Receiver, Place)>,
         told: mpsc::Sender<Outcome>,
+        is_alone: bool,
     ) {
         let head = self.head.clone();
         if node == self.local.me {
-            let is_alone = receivers.len() == 1;
+            let is_alone = is_alone && receivers.len() == 1;
             for (receiver, place) in receivers {
                 let (local, head, told) = (Arc::clone(&self.local), head.clone(), told.clone());
                 let address = self.address(receiver, place);
@@ -290,7 +300,7 @@ impl Delivery {
                     let answer = run_here(&local, &head, address, is_alone).await;
                     let _ = told.send((receiver, place, Attempt::Answered(answer))).await;
                 };
-                self.calls.push(run.boxed());
+                self.begin(run, is_alone);
             }
             return;
         }
@@ -315,7 +325,7 @@ impl Delivery {
                     let _ = told.send((receiver, place, attempt)).await;
                 }
             };
-            self.calls.push(carried.boxed());
+            self.begin(carried, is_alone);
         }
     }
 
