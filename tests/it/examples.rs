@@ -34,6 +34,11 @@ async fn discord() -> Simulator {
 
 /// Runs it until it says how many guilds there are.
 fn says_how_many_guilds(command: &mut Command) {
+    says(command, "40 guilds on 2 shards");
+}
+
+/// Runs it until it says this.
+fn says(command: &mut Command, wanted: &str) {
     let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
     let said = BufReader::new(child.stdout.take().expect("it is piped"));
     let (tell, told) = mpsc::channel();
@@ -43,35 +48,55 @@ fn says_how_many_guilds(command: &mut Command) {
     });
 
     let (deadline, mut lines) = (Instant::now() + WITHIN, Vec::new());
-    while !lines.iter().any(|line| line == "40 guilds on 2 shards") && Instant::now() < deadline {
+    while !lines.iter().any(|line| line == wanted) && Instant::now() < deadline {
         lines.extend(told.recv_timeout(Duration::from_millis(100)).ok());
     }
 
     child.kill().expect("it runs");
     child.wait().expect("it ends");
-    assert_eq!(lines.last().map(String::as_str), Some("40 guilds on 2 shards"), "{lines:?}");
+    assert!(lines.iter().any(|line| line == wanted), "{lines:?}");
 }
 
+/// An example that the tests' build has made, in an environment of its own.
 #[expect(clippy::print_stderr, reason = "a test that skips says so")]
+fn built(name: &str, discord: &Simulator, directory: &Path) -> Option<Command> {
+    let apolo = Path::new(env!("CARGO_BIN_EXE_apolo"));
+    let example = apolo.with_file_name("examples").join(name);
+    if !example.exists() {
+        eprintln!("skipped: `cargo test` alone builds the examples");
+        return None;
+    }
+    let mut command = Command::new(&example);
+    command
+        .env_clear()
+        .env("DISCORD_API", discord.api_url())
+        .env("DISCORD_TOKEN", "any")
+        .env("APOLO_DATA_DIR", directory)
+        .env("APOLO_HTTP_ADDR", free_address().to_string())
+        .env("APOLO_QUIC_ADDR", free_address().to_string())
+        .stderr(Stdio::null());
+    Some(command)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_shard_answers_with_its_guilds() {
-    let apolo = Path::new(env!("CARGO_BIN_EXE_apolo"));
-    let example = apolo.with_file_name("examples").join("per_shard");
-    if !example.exists() {
-        return eprintln!("skipped: `cargo test` alone builds the examples");
+    let (discord, directory) = (discord().await, tempfile::tempdir().expect("a directory"));
+
+    if let Some(mut example) = built("per_shard", &discord, directory.path()) {
+        says_how_many_guilds(&mut example);
     }
-    let discord = discord().await;
-    let directory = tempfile::tempdir().expect("a directory");
-    says_how_many_guilds(
-        Command::new(&example)
-            .env_clear()
-            .env("DISCORD_API", discord.api_url())
-            .env("DISCORD_TOKEN", "any")
-            .env("APOLO_DATA_DIR", directory.path())
-            .env("APOLO_HTTP_ADDR", free_address().to_string())
-            .env("APOLO_QUIC_ADDR", free_address().to_string())
-            .stderr(Stdio::null()),
-    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_update_what_they_share_and_lose_nothing() {
+    let (discord, directory) = (discord().await, tempfile::tempdir().expect("a directory"));
+
+    if let Some(mut example) = built("shared_state", &discord, directory.path()) {
+        says(&mut example, "team red owns 82");
+    }
+    if let Some(mut example) = built("shared_state", &discord, directory.path()) {
+        says(&mut example, "user 7 has used 2 commands, and 2 shards know");
+    }
 }
 
 /// Runs an example beside the stock binary.
