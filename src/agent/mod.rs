@@ -41,7 +41,7 @@ use tokio::{
     runtime,
     sync::{Notify, mpsc, watch},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -67,6 +67,12 @@ use rosters::Rosters;
 use session_log::RaftSessionLog;
 use shard::{End, HANDLER_GRACE, RunningShard};
 use tally::Tally;
+
+/// How long a halt may take to be committed. So long its shard rests, committed or not.
+const HALT_WITHIN: Duration = Duration::from_secs(30);
+
+/// Between two proposals of a halt.
+const HALT_RETRY: Duration = Duration::from_millis(500);
 
 /// Between two reports of the shards' progress: what a crash may make Discord send a second time, at most.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -128,6 +134,10 @@ pub struct Agent {
     fatal: (mpsc::Sender<Fatal>, mpsc::Receiver<Fatal>),
     /// Shards that met a fatal close code and wait for the operator.
     resting: BTreeSet<ShardId>,
+    /// Identifies are halted, as far as this node has seen.
+    halted: bool,
+    /// When a halt was asked for that may not be committed yet.
+    halt_asked: Option<Instant>,
     releases: Releases,
     rosters: Rosters,
     reports: watch::Sender<Arc<Vec<ShardReport>>>,
@@ -150,6 +160,8 @@ impl Agent {
             tasks: JoinSet::new(),
             fatal: mpsc::channel(FATAL_MAX),
             resting: BTreeSet::new(),
+            halted: false,
+            halt_asked: None,
             reports: watch::Sender::default(),
             early: Arc::default(),
             asked: Arc::default(),
@@ -210,8 +222,16 @@ impl Agent {
 
     fn act(&mut self, state: &State) {
         match state.ledger().halted() {
-            Some(halted) => drop(self.resting.insert(halted.shard)),
-            None => self.resting.clear(),
+            Some(halted) => {
+                self.halted = true;
+                self.resting.insert(halted.shard);
+            }
+            // Lifted, and not one that is on its way to be committed.
+            None if self.halt_asked.is_none_or(|at| self.halted || at.elapsed() > HALT_WITHIN) => {
+                (self.halted, self.halt_asked) = (false, None);
+                self.resting.clear();
+            }
+            None => {}
         }
         self.releases.forget_the_settled(state);
         let doing = Doing {
@@ -343,10 +363,16 @@ impl Agent {
         error!(%shard, code = fatal.0, "{}", fatal.advice());
         metrics::counter!("apolo_halts_total", "code" => fatal.0.to_string()).increment(1);
         self.resting.insert(shard);
+        self.halt_asked = Some(Instant::now());
         let (raft, halt) = (self.raft.clone(), Command::Halt { code: fatal.0, shard });
         tokio::spawn(async move {
-            if let Err(error) = raft.propose(halt).await {
-                warn!(%shard, %error, "the halt is not committed; this node keeps to it");
+            let until = Instant::now() + HALT_WITHIN;
+            while let Err(error) = raft.propose(halt.clone()).await {
+                warn!(%shard, %error, "the halt is not known to be committed");
+                if !error.is_retryable() || Instant::now() > until {
+                    return;
+                }
+                sleep(HALT_RETRY).await;
             }
         });
     }

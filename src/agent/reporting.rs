@@ -94,8 +94,8 @@ impl Agent {
                 if let Err(error) =
                     self.raft.propose_at_the_end(Command::Report(chunk.to_vec())).await
                 {
-                    warn!(%error, "the last checkpoint is not committed; Discord will repeat a little");
-                    return;
+                    warn!(%error, "the last checkpoint is not known to be committed");
+                    break;
                 }
             }
         }

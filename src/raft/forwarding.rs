@@ -2,14 +2,14 @@
 
 use std::{future::pending, time::Duration};
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
+};
 
 use super::{Handle, Leadership, ProposeError, network::ForwardError};
 use crate::model::NodeId;
 use crate::state::{Command, Outcome};
-
-/// A leader that yields answers what it was sent before. One that is dead is not waited for when another leads.
-const YIELDS_WITHIN: Duration = Duration::from_millis(100);
 
 impl Handle {
     /// Has the leader propose it; nothing if that one does not lead or can't be reached.
@@ -18,15 +18,16 @@ impl Handle {
         leader: NodeId,
         command: &Command,
         deadline: Instant,
+        mut leadership: watch::Receiver<Leadership>,
     ) -> Result<Option<Outcome>, ProposeError> {
-        let left = deadline.saturating_duration_since(Instant::now());
         let Ok(Ok(_slot)) = timeout_at(deadline, self.forwards().acquire()).await else {
             return Err(ProposeError::Overloaded);
         };
+        let left = deadline.saturating_duration_since(Instant::now());
         let answer = tokio::select! {
             biased;
             answer = self.network().forward(leader, command, left) => answer,
-            () = self.superseded(leader) => Err(ForwardError::Unknown),
+            () = self.superseded(leader, &mut leadership) => Err(ForwardError::Unknown),
         };
         match answer {
             Ok((index, outcome)) => {
@@ -45,17 +46,39 @@ impl Handle {
         }
     }
 
-    /// Waits until another leads, and for what the one before may still answer.
-    pub(super) async fn superseded(&self, leader: NodeId) {
-        let mut leadership = self.leadership();
-        let another = leadership.wait_for(|now| match now {
-            Leadership::Leading { .. } => true,
-            Leadership::Following { leader: known } => known.is_some_and(|known| known != leader),
-        });
-        if another.await.is_err() {
-            // The node stops: its callers have their own ends.
-            pending::<()>().await;
+    /// Waits until another than `leader` leads, which `leadership` had not seen by the time at which `leader` was named,
+    /// and for what the one before may still answer: one that yields does.
+    pub(super) async fn superseded(
+        &self,
+        leader: NodeId,
+        leadership: &mut watch::Receiver<Leadership>,
+    ) {
+        let yields_within = Duration::from_millis(self.raft().config().election_timeout_min);
+        loop {
+            if leadership.changed().await.is_err() {
+                // The node stops: its callers have their own ends.
+                pending::<()>().await;
+            }
+            if is_another(&leadership.borrow_and_update(), leader) {
+                sleep(yields_within).await;
+                if is_another(&leadership.borrow_and_update(), leader) {
+                    return;
+                }
+            }
         }
-        sleep(YIELDS_WITHIN).await;
+    }
+
+    /// Who leads, to hear of what changes from now on.
+    pub(super) fn leadership_from_now(&self) -> watch::Receiver<Leadership> {
+        let mut leadership = self.leadership();
+        leadership.mark_unchanged();
+        leadership
+    }
+}
+
+fn is_another(now: &Leadership, leader: NodeId) -> bool {
+    match now {
+        Leadership::Leading { .. } => true,
+        Leadership::Following { leader: known } => known.is_some_and(|known| known != leader),
     }
 }

@@ -42,7 +42,7 @@ use super::{
 };
 
 /// How long a proposal may take: several elections.
-const PROPOSE_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const PROPOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Between two attempts to find the leader for a command.
 pub(super) const FIND_LEADER_EVERY: Duration = Duration::from_millis(20);
@@ -235,8 +235,19 @@ impl Handle {
     ///
     /// [`ProposeError`].
     pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
+        let began = Instant::now();
+        let proposed = self.propose_somewhere(command).await;
+        metrics::histogram!("apolo_raft_propose_seconds").record(began.elapsed());
+        if proposed.is_err() {
+            metrics::counter!("apolo_raft_propose_failures_total").increment(1);
+        }
+        proposed
+    }
+
+    async fn propose_somewhere(&self, command: Command) -> Result<Outcome, ProposeError> {
         let deadline = Instant::now() + PROPOSE_WITHIN;
         loop {
+            let leadership = self.leadership_from_now();
             let refused = match self.propose_here(command.clone(), None).await {
                 Ok((_, outcome)) => return Ok(outcome),
                 Err(ProposeError::NotLeader { leader }) => leader,
@@ -246,7 +257,7 @@ impl Handle {
                 return Err(ProposeError::NotLeader { leader: refused });
             }
             if let Some(leader) = refused
-                && let Some(outcome) = self.forward(leader, &command, deadline).await?
+                && let Some(outcome) = self.forward(leader, &command, deadline, leadership).await?
             {
                 return Ok(outcome);
             }

@@ -22,6 +22,7 @@ impl Handle {
     /// [`ProposeError::NotLeader`] where no leader has answered before the deadline, or this node lags behind it.
     pub async fn catch_up(&self, deadline: Instant) -> Result<(), ProposeError> {
         loop {
+            let mut leadership = self.leadership_from_now();
             let leader = match self.read_index_here().await {
                 Ok(index) => return self.applied(index, deadline).await,
                 Err(leader) => leader.filter(|leader| *leader != self.id()),
@@ -30,7 +31,7 @@ impl Handle {
                 let index = tokio::select! {
                     biased;
                     index = self.network().ask_read_index(self.id(), leader) => index,
-                    () = self.superseded(leader) => None,
+                    () = self.superseded(leader, &mut leadership) => None,
                 };
                 if let Some(index) = index {
                     return self.applied(index, deadline).await;

@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
 use super::*;
-use crate::raft::Standings;
+use crate::raft::{Standings, handle::PROPOSE_WITHIN};
 use crate::store::Write;
 use crate::transport::{Identity, Options as TransportOptions, SimulatedNetwork, Transport};
 
@@ -162,6 +165,27 @@ async fn the_others_elect_a_leader_that_lacks_nothing() {
         back.states().borrow().nodes().get(&NodeId(9)).is_some_and(|it| it.boot == BootEpoch(2))
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_was_sent_to_a_leader_that_is_gone_is_given_up_when_another_leads() {
+    let cluster = Cluster::formed(3, 3).await;
+    cluster.settled().await;
+    let gone = cluster.leader().await.id();
+    let others: Vec<_> = cluster.running().filter(|handle| handle.id() != gone).cloned().collect();
+    for other in &others {
+        // Nobody is told: what is sent that way is not answered.
+        cluster.network.partition(address(gone), address(other.id()));
+    }
+
+    let asked = others.iter().map(|other| timeout(PATIENCE, other.propose(start_named(9, 1))));
+    let began = Instant::now();
+    let answers = join_all(asked).await;
+
+    let soon = PROPOSE_WITHIN - Duration::from_millis(500);
+    assert!(began.elapsed() < soon, "{answers:?} after {:?}", began.elapsed());
+    let leads = others.iter().any(|other| other.is_leader());
+    assert!(leads, "another leads by then");
 }
 
 #[tokio::test]
@@ -353,7 +377,7 @@ async fn whoever_stops_last_does_not_wait_for_a_quorum_that_is_gone() {
     }
     until("they are missed", || !last.reaches_quorum()).await;
 
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let outcome = last.propose_at_the_end(start_named(9, 2)).await;
 
     assert!(outcome.is_err(), "{outcome:?}");
