@@ -89,7 +89,7 @@ impl Connection<'_> {
             (None, Ok(_)) => return,
             (id, Err(problem)) => told::refusal(id, problem),
         };
-        let _ = self.outbox.send(frame).await;
+        let _ = self.outbox.send(frame.into()).await;
     }
 
     fn acknowledge(&self, deliveries: &[u64], error: Option<&str>) {
@@ -127,7 +127,7 @@ impl Connection<'_> {
         })?;
         for (before, shards) in &moved.from {
             if let Some(line) = self.hub.consumers.line(*before) {
-                let _ = line.outbox.try_send(told::shards_gone(shards));
+                let _ = line.outbox.try_send(told::shards_gone(shards).into());
             }
         }
         self.tell_notices(notices);
@@ -188,10 +188,10 @@ impl Connection<'_> {
         };
         let options = RequestOptions { timeout: timeout.unwrap_or(TIMEOUT) };
         let (id, event, data) = (id.to_owned(), message.event.clone(), message.data.to_owned());
-        let outbox = self.outbox.clone();
+        let (outbox, consumers) = (self.outbox.clone(), self.hub.consumers.clone());
         self.begin(async move {
             let _place = place;
-            let frame = match whom {
+            let text = match whom {
                 Whom::One(target) => {
                     let answer = ipc.request_with::<Box<RawValue>>(options, target, &event, &data);
                     framed(&id, answer.await)
@@ -201,7 +201,7 @@ impl Connection<'_> {
                     framed(&id, answers.map(gathered))
                 }
             };
-            let _ = outbox.send(frame).await;
+            let _ = outbox.send(consumers.answer(text, || unread(Some(&id)))).await;
         });
     }
 
@@ -210,21 +210,21 @@ impl Connection<'_> {
             Ok(place) => place,
             Err(problem) => return self.reply(id, Err::<(), _>(problem)).await,
         };
-        let (id, outbox) = (id.map(RawValue::to_owned), self.outbox.clone());
-        let source = Arc::clone(&self.hub.source);
+        let (outbox, consumers) = (self.outbox.clone(), self.hub.consumers.clone());
+        let (id, source) = (id.map(RawValue::to_owned), Arc::clone(&self.hub.source));
         self.begin(async move {
             let _place = place;
             let done = source.kv(KvRequest { namespace, ask }).await.map_err(Problem::from);
-            let frame = match (&id, done) {
+            let text = match (&id, done) {
                 (Some(id), Ok(data)) => told::answer(id, data),
                 (None, Ok(_)) => return,
                 (id, Err(problem)) => told::refusal(id.as_deref(), &problem),
             };
-            let _ = outbox.send(frame).await;
+            let _ = outbox.send(consumers.answer(text, || unread(id.as_deref()))).await;
         });
     }
 
-    /// Begins what takes time, in the order in which it was asked for.
+    /// Begins what takes time, here where it can.
     fn begin(&mut self, work: impl Future<Output = ()> + Send + 'static) {
         let mut work = work.boxed();
         // Without a waker: its task polls it again at once.
@@ -284,6 +284,13 @@ enum Whom {
 
 fn not_here(shard: ShardId) -> Problem {
     Problem::new("notHere", format!("shard {shard} does not run on this node"))
+}
+
+/// For an answer that there is no room for.
+fn unread(id: Option<&RawValue>) -> String {
+    let why =
+        "it may be done, but answers that were not read take up all the room: read them first";
+    told::refusal(id, &Problem { may_have_run: true, ..Problem::new("overloaded", why) })
 }
 
 fn framed(id: &RawValue, answered: Result<impl Serialize, IpcError>) -> String {

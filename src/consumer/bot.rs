@@ -24,7 +24,8 @@ use crate::bot::{Context, DynBot, Event, HandlerResult, Notice, Unhandled};
 use crate::gateway::EventTypeFlags;
 use crate::http::ConsumerGroup;
 
-/// Bytes of what all consumers of a node have asked and not been answered: as much as it takes of other nodes' messages.
+/// Bytes of what all consumers of a node have asked and not been answered, and of answers that they have not read: as much
+/// as it takes of other nodes' messages.
 const ASK_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Where the numbers of deliveries begin: below half of what JavaScript counts exactly.
@@ -43,10 +44,24 @@ struct Shared {
     asks: Arc<Semaphore>,
 }
 
+/// What is to be sent to a consumer.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) text: String,
+    /// Of an answer, which a consumer that does not read may have many of. To be kept until it is written.
+    pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+impl From<String> for Frame {
+    fn from(text: String) -> Self {
+        Self { text, room: None }
+    }
+}
+
 /// The way to a consumer.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
-    pub(super) outbox: mpsc::Sender<String>,
+    pub(super) outbox: mpsc::Sender<Frame>,
     pub(super) wants_notices: bool,
 }
 
@@ -62,7 +77,7 @@ impl Drop for Withdrawn<'_> {
         let holders = self.consumers.pool().withdraw(number);
         for line in holders.iter().filter_map(|id| self.consumers.line(*id)) {
             // One that is slow finds out by the shard's next epoch.
-            let _ = line.outbox.try_send(told::event_cancelled(number));
+            let _ = line.outbox.try_send(told::event_cancelled(number).into());
         }
     }
 }
@@ -110,6 +125,14 @@ impl Consumers {
         self.lines().get(&id).cloned()
     }
 
+    /// An answer, if there is room for it until it is read; otherwise what `refusal` makes of it.
+    pub(super) fn answer(&self, text: String, refusal: impl FnOnce() -> String) -> Frame {
+        match self.room(text.len()) {
+            Some(room) => Frame { text, room: Some(room) },
+            None => refusal().into(),
+        }
+    }
+
     /// Room for something of so many bytes that takes time.
     pub(super) fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes).ok()?;
@@ -155,7 +178,7 @@ impl DynBot for Consumers {
             let lines = self.lines().values().cloned().collect::<Vec<_>>();
             for line in lines.into_iter().filter(|line| line.wants_notices) {
                 // One that has gone is told nothing.
-                let _ = line.outbox.send(told::notice(&context, &notice)).await;
+                let _ = line.outbox.send(told::notice(&context, &notice).into()).await;
             }
         }
         .boxed()

@@ -155,7 +155,7 @@ impl Calls {
             let key = (call.id, call.receiver);
             self.known().pending.insert(key, Pending { consumer: id, told });
             let _waiting = Waiting { calls: self, key };
-            match line.outbox.try_send(told::call(&call, data)) {
+            match line.outbox.try_send(told::call(&call, data).into()) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_)) => return Err(Failure::Overloaded),
                 // It is on its way out.
@@ -172,7 +172,7 @@ impl Calls {
                     Err(_) => return Err(Failure::Forgotten),
                 },
                 () = call.cancelled.cancelled() => {
-                    let _ = line.outbox.try_send(told::call_cancelled(&call));
+                    let _ = line.outbox.try_send(told::call_cancelled(&call).into());
                     return Err(Failure::Late);
                 }
             }

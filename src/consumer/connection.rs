@@ -18,7 +18,7 @@ use tokio_websockets::{CloseCode, Config, Limits, Message, ServerBuilder, WebSoc
 use tracing::{debug, info};
 
 use super::{
-    bot::Line,
+    bot::{Frame, Line},
     calls::Calls,
     pool::ConsumerId,
     said::{FRAME_BYTES_MAX, Said},
@@ -68,11 +68,11 @@ pub(super) struct Connection<'a> {
     pub(super) hub: &'a Hub,
     pub(super) calls: &'a Arc<Calls>,
     pub(super) id: ConsumerId,
-    pub(super) outbox: mpsc::Sender<String>,
+    pub(super) outbox: mpsc::Sender<Frame>,
     pub(super) wake: Arc<Notify>,
     pub(super) asks: Arc<Semaphore>,
     pub(super) asked: JoinSet<()>,
-    inbox: Option<mpsc::Receiver<String>>,
+    inbox: Option<mpsc::Receiver<Frame>>,
 }
 
 /// Why a connection ends.
@@ -113,7 +113,7 @@ impl<'a> Connection<'a> {
         info!(consumer = self.id.0, "a consumer is connected");
         let view = self.hub.source.view();
         let total = self.hub.states.borrow().facts().map(|facts| facts.total);
-        let _ = self.outbox.send(told::hello(&view.node, total)).await;
+        let _ = self.outbox.send(told::hello(&view.node, total).into()).await;
         let (mut sink, mut stream) = socket.split();
         let writer =
             Writer { consumers: &self.hub.consumers, id: self.id, wake: Arc::clone(&self.wake) };
@@ -193,27 +193,32 @@ impl Writer<'_> {
     async fn run(
         &self,
         sink: &mut SplitSink<Socket, Message>,
-        mut inbox: mpsc::Receiver<String>,
+        mut inbox: mpsc::Receiver<Frame>,
     ) -> End {
         let mut ping = interval(PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut frames = Vec::with_capacity(2 * BURST);
+        let (mut frames, mut rooms) = (Vec::with_capacity(2 * BURST), Vec::new());
         loop {
             while frames.len() < BURST
-                && let Ok(text) = inbox.try_recv()
+                && let Ok(Frame { text, room }) = inbox.try_recv()
             {
                 frames.push(Message::text(text));
+                rooms.extend(room);
             }
             self.take_events(&mut frames);
             if !frames.is_empty() {
                 match write(sink, frames.drain(..)).await {
-                    Ok(()) => continue,
+                    Ok(()) => rooms.clear(),
                     Err(end) => return end,
                 }
+                continue;
             }
             tokio::select! {
-                text = inbox.recv() => match text {
-                    Some(text) => frames.push(Message::text(text)),
+                frame = inbox.recv() => match frame {
+                    Some(Frame { text, room }) => {
+                        frames.push(Message::text(text));
+                        rooms.extend(room);
+                    }
                     None => return End::Gone,
                 },
                 () = self.wake.notified() => {}

@@ -129,7 +129,7 @@ impl Pool {
             Some(members) if members.wanted != wanted && !members.consumers.is_subset(&alone) => {
                 return Err(NotJoined::OtherEvents);
             }
-            None if !self.required.contains(&group) && self.optional() >= GROUPS_MAX => {
+            None if !self.required.contains(&group) && self.optional_without(id) >= GROUPS_MAX => {
                 return Err(NotJoined::TooMany);
             }
             _ => {}
@@ -271,8 +271,13 @@ impl Pool {
         self.groups.get(group).filter(|members| !members.consumers.is_empty())
     }
 
-    fn optional(&self) -> usize {
-        self.groups.keys().filter(|group| !self.required.contains(*group)).count()
+    /// Groups that nothing waits for, but for one in which this consumer is alone.
+    fn optional_without(&self, id: ConsumerId) -> usize {
+        let alone = BTreeSet::from([id]);
+        let stays = |(group, members): &(&Group, &Members)| {
+            !self.required.contains(*group) && members.consumers != alone
+        };
+        self.groups.iter().filter(stays).count()
     }
 
     fn forget(&mut self, id: ConsumerId, group: &Group) {

@@ -73,20 +73,7 @@ impl Problem {
 
 impl From<IpcError> for Problem {
     fn from(error: IpcError) -> Self {
-        let (code, may_have_run) = match &error {
-            IpcError::NoHandler { .. } => ("noHandler", false),
-            IpcError::HandlerFailed { .. } => ("handlerFailed", true),
-            IpcError::HandlerPanicked => ("handlerPanicked", true),
-            IpcError::TooLarge { .. } => ("tooLarge", false),
-            IpcError::UnknownShard(_) => ("unknownShard", false),
-            IpcError::UnknownNode(_) => ("unknownNode", false),
-            IpcError::Unsharded => ("unsharded", false),
-            IpcError::OwnerLost { may_have_run } => ("ownerLost", *may_have_run),
-            IpcError::TimedOut { may_have_run } => ("timedOut", *may_have_run),
-            IpcError::NoQuorum => ("noQuorum", false),
-            IpcError::Overloaded => ("overloaded", false),
-            IpcError::Undecodable(_) => ("undecodable", true),
-        };
+        let (code, may_have_run) = (error.code(), error.may_have_run());
         Self { code, message: error.to_string(), may_have_run }
     }
 }

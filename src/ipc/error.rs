@@ -61,3 +61,40 @@ pub enum IpcError {
     #[error("the data can't be read: {0}")]
     Undecodable(String),
 }
+
+impl IpcError {
+    /// A word for programs: metrics, and bots in other languages.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoHandler { .. } => "noHandler",
+            Self::HandlerFailed { .. } => "handlerFailed",
+            Self::HandlerPanicked => "handlerPanicked",
+            Self::TooLarge { .. } => "tooLarge",
+            Self::UnknownShard(_) => "unknownShard",
+            Self::UnknownNode(_) => "unknownNode",
+            Self::Unsharded => "unsharded",
+            Self::OwnerLost { .. } => "ownerLost",
+            Self::TimedOut { .. } => "timedOut",
+            Self::NoQuorum => "noQuorum",
+            Self::Overloaded => "overloaded",
+            Self::Undecodable(_) => "undecodable",
+        }
+    }
+
+    /// Whether the handler may have run all the same.
+    #[must_use]
+    pub const fn may_have_run(&self) -> bool {
+        match self {
+            Self::HandlerFailed { .. } | Self::HandlerPanicked | Self::Undecodable(_) => true,
+            Self::OwnerLost { may_have_run } | Self::TimedOut { may_have_run } => *may_have_run,
+            Self::NoHandler { .. }
+            | Self::TooLarge { .. }
+            | Self::UnknownShard(_)
+            | Self::UnknownNode(_)
+            | Self::Unsharded
+            | Self::NoQuorum
+            | Self::Overloaded => false,
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Runs messages for the receivers on this node.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -22,6 +23,7 @@ use super::{
     message::Receiver,
     once::{Key, Once},
     route::Tenure,
+    traffic,
     wire::{Address, Failure},
 };
 use crate::model::{BootEpoch, Epoch, NodeId, ShardId};
@@ -84,6 +86,27 @@ struct GivesUp {
     handler: CancellationToken,
 }
 
+thread_local! {
+    /// A handler begins in its caller's task further up on this stack.
+    static BEGINS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Polls a handler for the first time, without a task. Whether it has ended. One that another begins has a task: else a
+/// message that is handed on from shard to shard would be as deep on the stack as it has come far.
+fn begin_here(carried: &mut (impl Future<Output = ()> + Unpin)) -> bool {
+    struct Ends;
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            BEGINS.set(false);
+        }
+    }
+    if BEGINS.replace(true) {
+        return false;
+    }
+    let _ends = Ends;
+    carried.now_or_never().is_some()
+}
+
 impl Drop for GivesUp {
     fn drop(&mut self) {
         if self.asker.is_cancelled() {
@@ -132,7 +155,7 @@ impl Local {
             None => {
                 let mut carried = Arc::clone(self).carry_out(errand, told).boxed();
                 // Most handlers have nothing to wait for, and need no task.
-                let is_done = is_alone && (&mut carried).now_or_never().is_some();
+                let is_done = is_alone && begin_here(&mut carried);
                 if !is_done {
                     tokio::spawn(carried);
                 }
@@ -232,8 +255,11 @@ impl Local {
         if !self.is_here(address) {
             return Err(Failure::Moved);
         }
-        let begins = once.begin(key, met, *deadline);
-        if begins { Ok(None) } else { Err(Failure::Overloaded) }
+        if !once.begin(key, met, *deadline) {
+            return Err(Failure::Overloaded);
+        }
+        traffic::received();
+        Ok(None)
     }
 
     fn is_here(&self, address: &Address) -> bool {

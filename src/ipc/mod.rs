@@ -21,6 +21,7 @@ mod route;
 mod server;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod wire;
 
 pub use client::{Answers, Ipc, Options, RequestOptions, TIMEOUT, TIMEOUT_MAX};

@@ -24,7 +24,7 @@ use super::{
     local::{Local, Residents},
     message::{DATA_MAX, MessageId, MessageKind, Receiver, Sender},
     route::{Everyone, Target, place},
-    server,
+    server, traffic,
     wire::EVENT_MAX,
 };
 use crate::model::{BootEpoch, NodeId, ShardId, UnixMillis};
@@ -213,6 +213,19 @@ impl Ipc {
         event: &str,
         data: &impl Serialize,
     ) -> Result<A, IpcError> {
+        let began = Instant::now();
+        let answer = self.ask(options, target, event, data).await;
+        traffic::answered(began.elapsed(), &answer);
+        answer
+    }
+
+    async fn ask<A: DeserializeOwned>(
+        &self,
+        options: RequestOptions,
+        target: Target,
+        event: &str,
+        data: &impl Serialize,
+    ) -> Result<A, IpcError> {
         let receiver = {
             let state = self.shared.states.borrow();
             let receiver = target.receiver(&state)?;
@@ -257,6 +270,7 @@ impl Ipc {
         let delivery = self.delivery(MessageKind::Request, options, event, data)?;
         let _room =
             room(&self.shared.broadcasts, receivers.len().clamp(RECEIVERS_MIN, RECEIVERS_MAX))?;
+        traffic::broadcast(receivers.len());
         let mut all = Answers { answers: BTreeMap::new(), failed: BTreeMap::new() };
         for (receiver, answer) in delivery.run(receivers).await {
             match answer.and_then(|bytes| read(&bytes)) {
@@ -294,6 +308,7 @@ impl Ipc {
             self.delivery(MessageKind::Broadcast, RequestOptions::default(), event, data)?;
         let room =
             room(&self.shared.broadcasts, receivers.len().clamp(RECEIVERS_MIN, RECEIVERS_MAX))?;
+        traffic::broadcast(receivers.len());
         let event = event.to_owned();
         tokio::spawn(async move {
             let _room = room;
