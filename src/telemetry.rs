@@ -91,7 +91,11 @@ fn log_panics() {
 
 /// What this process counts, in Prometheus' text form.
 #[derive(Clone)]
-pub struct Metrics(PrometheusHandle);
+pub struct Metrics {
+    handle: PrometheusHandle,
+    /// Memory, processor time and descriptors of this process.
+    process: metrics_process::Collector,
+}
 
 impl Metrics {
     /// Takes in all that the process counts from here on. What was counted before is lost.
@@ -104,21 +108,24 @@ impl Metrics {
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
             .expect("the buckets are not empty")
             .build_recorder();
-        let metrics = Self(recorder.handle());
+        let metrics =
+            Self { handle: recorder.handle(), process: metrics_process::Collector::default() };
         metrics::set_global_recorder(recorder).map_err(|_| AlreadyStarted("metrics"))?;
+        metrics.process.describe();
         Ok(metrics)
     }
 
     /// All metrics, as `/metrics` shows them.
     #[must_use]
     pub fn render(&self) -> String {
-        self.0.render()
+        self.process.collect();
+        self.handle.render()
     }
 
     /// Folds the samples that have gathered since the last call. To be called every few seconds: between two calls
     /// they take memory.
     pub fn fold(&self) {
-        self.0.run_upkeep();
+        self.handle.run_upkeep();
     }
 }
 

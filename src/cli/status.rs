@@ -72,6 +72,10 @@ fn describe(view: &View, now: UnixMillis) -> String {
             humantime::format_duration(Duration::from_secs(resets)),
         );
     }
+    if view.kept.bytes > 0 {
+        let (bytes, limit) = (thousands(view.kept.bytes), thousands(view.kept.limit));
+        let _ = writeln!(text, "keeps: {bytes} of {limit} bytes of the bot's own");
+    }
     if view.nodes.len() > 1 {
         let _ = write!(text, "\n{}\n\n", nodes(&view.nodes));
     }

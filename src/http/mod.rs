@@ -36,7 +36,7 @@ pub use server::{Options, Server};
 pub use socket::{SOCKET_FILE, SocketPath};
 pub use tokens::{TokenAnswer, TokenAsk, TokenCreated, TokenRequest, TokenRow};
 pub use view::{
-    ConsumerGroup, Consumers, Excess, Halt, HealthBody, Node, NodeRow, Phase, Role, ShardRow,
+    ConsumerGroup, Consumers, Excess, Halt, HealthBody, Kept, Node, NodeRow, Phase, Role, ShardRow,
     Target, Unhalted, View,
 };
 

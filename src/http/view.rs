@@ -47,11 +47,24 @@ pub struct View {
     /// How many shards a node should run, where an operator has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    /// How full the store of what the bot keeps is.
+    #[serde(default)]
+    pub kept: Kept,
     /// The consumers of this node, where it lets some in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumers: Option<Consumers>,
     /// Every shard, in order.
     pub shards: Vec<ShardRow>,
+}
+
+/// How much the bot keeps in the cluster.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kept {
+    /// What all keys count, in bytes.
+    pub bytes: u64,
+    /// How much they may.
+    pub limit: u64,
 }
 
 /// The consumers of a node.
@@ -260,6 +273,19 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// What a shard can be at on the node that runs it.
+    pub const HERE: [Self; 9] = [
+        Self::BackingOff,
+        Self::Connecting,
+        Self::WaitingForPermit,
+        Self::Identifying,
+        Self::Resuming,
+        Self::Connected,
+        Self::Behind,
+        Self::Parked,
+        Self::Halted,
+    ];
+
     /// The phase in words.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -350,6 +376,7 @@ pub(super) mod tests {
             halted: None,
             identifies: None,
             target: None,
+            kept: Kept::default(),
             consumers: None,
             shards: (0..shards).map(connected).collect(),
         }

@@ -22,6 +22,9 @@ pub enum ShardStatus {
 }
 
 impl ShardStatus {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Spawning, Self::Ready, Self::Disconnected, Self::Dead];
+
     /// The status as it is written in tables, JSON and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -13,6 +13,7 @@ mod enrol;
 mod entry;
 mod error;
 mod facts;
+mod gauges;
 mod handoff;
 mod identity;
 mod kv;
@@ -71,6 +72,9 @@ use view::Front;
 
 /// How long the orderly end of the agent may take, beyond which its tasks are dropped.
 const STOP_WITHIN: Duration = Duration::from_millis(9_500);
+
+/// How often what a node's start needs is proposed: a leader may be lost meanwhile, and the next one is soon known.
+const COMMIT_ATTEMPTS_MAX: usize = 3;
 
 /// What is left of the time to stop for handlers of other shards' messages, and as much for senders that lost their
 /// connection to ask for an answer again.
@@ -390,9 +394,17 @@ fn candidates(config: &Config) -> Result<Candidates, NodeError> {
     Ok(Candidates::new(peers.collect::<Result<_, _>>()?, discover))
 }
 
-/// Commits a command that the state must not turn down.
+/// Commits a command that the state must not turn down, and that may be committed twice.
 async fn commit(raft: &Handle, command: Command) -> Result<(), NodeError> {
-    match raft.propose(command).await? {
+    let mut attempts = 1;
+    let outcome = loop {
+        match raft.propose(command.clone()).await {
+            Ok(outcome) => break outcome,
+            Err(error) if error.is_retryable() && attempts < COMMIT_ATTEMPTS_MAX => attempts += 1,
+            Err(error) => return Err(error.into()),
+        }
+    };
+    match outcome {
         Outcome::Applied | Outcome::Stale | Outcome::User(_) | Outcome::Restored(_) => Ok(()),
         Outcome::Refused(refusal) => Err(NodeError::Refused(refusal)),
     }

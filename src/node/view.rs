@@ -13,18 +13,23 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{backup, changes, consumers::ShownPort, kv, leave, target, tokens};
+use super::{
+    backup, changes,
+    consumers::ShownPort,
+    gauges::{self, More},
+    kv, leave, target, tokens,
+};
 use crate::agent::{Board, ShardNow};
 use crate::cluster::Waiting;
 use crate::control::Wishes;
 use crate::gateway;
 use crate::http::{
-    self, BackupStream, Change, Changed, Halt, KvAnswer, KvProblem, KvRequest, NodeRow, Role,
+    self, BackupStream, Change, Changed, Halt, Kept, KvAnswer, KvProblem, KvRequest, NodeRow, Role,
     ShardRow, Source, TokenAnswer, TokenAsk, Unhalted, View,
 };
-use crate::kv::Kv;
+use crate::kv::{Kv, TOTAL_BYTES_MAX};
 use crate::lease::Right;
-use crate::model::{NodeId, ShardId};
+use crate::model::{NodeId, ShardId, UnixMillis};
 use crate::raft::{Handle, Leadership};
 use crate::state::user::{RestoreStep, Restored};
 use crate::state::{self, Command, Drain, Halted, Outcome, Presence, Shard, State};
@@ -218,12 +223,20 @@ impl Source for NodeView {
             halted: state.ledger().halted().map(halt),
             identifies: state.ledger().limits(),
             target: self.shards_per_pod.map(|soft_target| target::target(&state, soft_target)),
+            kept: Kept { bytes: state.user().bytes(), limit: TOTAL_BYTES_MAX },
             consumers: self.bot_port.as_ref().map(ShownPort::view),
             shards: self.rows(&state),
         }
     }
 
     fn metrics(&self) -> String {
+        let more = More {
+            lease_left: self.right.left(),
+            applied: self.state().applied().0,
+            certificate_until: self.credentials.validity().1,
+            now: UnixMillis::now(),
+        };
+        gauges::publish(&self.view(), more);
         if let Some(port) = &self.bot_port {
             port.publish();
         }

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::mpsc::{Receiver, TryRecvError},
+    time::Instant,
 };
 
 use tokio::sync::watch;
@@ -213,6 +214,7 @@ impl Writer {
             return;
         }
         if self.failure.borrow().is_none() {
+            let began = Instant::now();
             let durable =
                 self.log.barrier().map_err(|error| failed("make writes durable", error)).and_then(
                     |()| {
@@ -221,6 +223,7 @@ impl Writer {
                             .map_err(|error| WriteError::io("write the identity file", error))
                     },
                 );
+            metrics::histogram!("apolo_store_commit_seconds").record(began.elapsed());
             if let Err(error) = durable {
                 self.fail(error);
             }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use apolo::http::{
-    Change, Changed, Halt, Node, Options, Phase, Port, Server, ShardRow, Source, Unhalted, View,
-    bind,
+    Change, Changed, Halt, Kept, Node, Options, Phase, Port, Server, ShardRow, Source, Unhalted,
+    View, bind,
 };
 use apolo::{HealthStatus, SessionNumber, ShardId, ShardStatus, SystemHealth, Token};
 use futures_util::future::BoxFuture;
@@ -63,6 +63,7 @@ impl Source for Fake {
             halted: Some(halt()),
             identifies: None,
             target: None,
+            kept: Kept::default(),
             consumers: None,
             shards: vec![connected, halted],
         }

@@ -9,6 +9,7 @@ mod examples;
 mod gateway;
 mod intents;
 mod invite;
+mod metrics;
 mod model;
 mod node;
 mod operate;

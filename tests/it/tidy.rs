@@ -121,6 +121,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio_websockets", &["simulator", "gateway", "consumer"]),
     ("toml", &["config", "simulator"]),
     ("metrics_exporter_prometheus", &["telemetry"]),
+    ("metrics_process", &["telemetry"]),
 ];
 
 /// Files of the crate's root: the story and its facade, and the exit code.

@@ -1,0 +1,101 @@
+//! How things stand, as gauges: set when somebody asks for the metrics.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use metrics::gauge;
+
+use crate::http::{NodeRow, Phase, Role, View, readiness};
+use crate::model::{ShardStatus, UnixMillis};
+
+/// What the view does not say.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct More {
+    /// How long the right to run shards lasts if nothing renews it.
+    pub(super) lease_left: Option<Duration>,
+    /// The last entry of the log that is part of the state.
+    pub(super) applied: u64,
+    /// Until when the certificate is good.
+    pub(super) certificate_until: UnixMillis,
+    pub(super) now: UnixMillis,
+}
+
+/// Sets every gauge to what the node sees.
+pub(super) fn publish(view: &View, more: More) {
+    gauge!("apolo_build_info", "version" => view.node.version.clone()).set(1.0);
+    gauge!("apolo_uptime_seconds").set(seconds(view.node.uptime_ms));
+    let readiness = readiness(view);
+    gauge!("apolo_ready").set(is(readiness.ready));
+    for condition in &readiness.conditions {
+        gauge!("apolo_condition", "condition" => condition.name.clone()).set(is(condition.holds));
+    }
+    gauge!("apolo_draining").set(is(view.draining));
+    gauge!("apolo_halted").set(is(view.halted.is_some()));
+    gauge!("apolo_store_write_under_way_seconds").set(view.write_under_way_ms.map_or(0.0, seconds));
+    let valid = more.certificate_until.since(more.now);
+    gauge!("apolo_certificate_valid_seconds").set(valid.as_secs_f64());
+    gauge!("apolo_kv_bytes").set(view.kept.bytes as f64);
+    gauge!("apolo_kv_limit_bytes").set(view.kept.limit as f64);
+    cluster(view, more);
+    shards(view);
+    if let Some(limits) = view.identifies {
+        gauge!("apolo_identifies_limit").set(limits.total);
+        gauge!("apolo_identifies_remaining").set(limits.remaining);
+    }
+}
+
+fn cluster(view: &View, more: More) {
+    let leads = view.leader.as_ref() == Some(&view.node.name);
+    gauge!("apolo_raft_leads").set(is(leads));
+    gauge!("apolo_raft_has_leader").set(is(view.leader.is_some()));
+    gauge!("apolo_raft_term").set(view.term as f64);
+    gauge!("apolo_raft_applied_index").set(more.applied as f64);
+    gauge!("apolo_lease_holds").set(is(view.lease));
+    // Without an end, which a sole voter's has not, it is as long as the scale goes.
+    let left = if view.lease {
+        more.lease_left.map_or(f64::INFINITY, |left| left.as_secs_f64())
+    } else {
+        0.0
+    };
+    gauge!("apolo_lease_left_seconds").set(left);
+    let count = |wanted: &dyn Fn(&NodeRow) -> bool| {
+        view.nodes.iter().filter(|node| wanted(node)).count() as f64
+    };
+    gauge!("apolo_nodes", "state" => "present").set(count(&|node| !node.lost && !node.drains));
+    gauge!("apolo_nodes", "state" => "drains").set(count(&|node| !node.lost && node.drains));
+    gauge!("apolo_nodes", "state" => "lost").set(count(&|node| node.lost));
+    let votes = |node: &NodeRow| matches!(node.role, Role::Leader | Role::Voter);
+    gauge!("apolo_raft_voters").set(count(&votes));
+}
+
+fn shards(view: &View) {
+    for status in ShardStatus::ALL {
+        let count = view.shards.iter().filter(|row| row.status == status).count();
+        gauge!("apolo_shards", "status" => status.as_str()).set(count as f64);
+    }
+    let here = || view.shards.iter().filter(|row| row.here);
+    let mut phases: BTreeMap<&str, u64> = Phase::HERE.map(|phase| (phase.as_str(), 0)).into();
+    for row in here() {
+        *phases.entry(row.phase.as_str()).or_default() += 1;
+    }
+    for (phase, count) in phases {
+        gauge!("apolo_shards_here", "phase" => phase).set(count as f64);
+    }
+    let owned = view.shards.iter().filter(|row| row.node.is_some()).count();
+    gauge!("apolo_shards_owned").set(owned as f64);
+    let latency = here().filter_map(|row| row.latency_ms).max();
+    gauge!("apolo_gateway_latency_max_seconds").set(latency.map_or(0.0, seconds));
+    let behind = here().map(|row| row.sequence.0.saturating_sub(row.checkpoint.0)).max();
+    gauge!("apolo_checkpoint_behind_max_events").set(behind.unwrap_or(0) as f64);
+    if let Some(health) = view.health {
+        gauge!("apolo_guilds").set(health.total_guilds as f64);
+        gauge!("apolo_members").set(health.total_members as f64);
+    }
+}
+
+const fn is(holds: bool) -> f64 {
+    if holds { 1.0 } else { 0.0 }
+}
+
+fn seconds(millis: u64) -> f64 {
+    Duration::from_millis(millis).as_secs_f64()
+}
