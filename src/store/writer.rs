@@ -4,10 +4,9 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::mpsc::{Receiver, TryRecvError},
-    time::Instant,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tracing::error;
 
 use crate::model::ClusterId;
