@@ -23,7 +23,6 @@ mod run;
 mod shards;
 mod simulate;
 mod status;
-mod stock;
 mod tether;
 mod token;
 mod unhalt;

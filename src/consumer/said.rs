@@ -68,13 +68,6 @@ struct Frame<'a> {
     ask: Option<&'a RawValue>,
 }
 
-/// A list of names, or all.
-#[derive(Debug)]
-enum Events {
-    All,
-    Named(BTreeSet<Box<str>>),
-}
-
 /// Whom a message is from or for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum MessageTarget {
@@ -211,10 +204,7 @@ impl<'a> Frame<'a> {
     fn subscribe(self) -> Result<Ask<'a>, Malformed> {
         let group = self.group.as_deref().unwrap_or(GROUP_DEFAULT);
         let group = Group::new(group).map_err(|error| error.to_string())?;
-        let wanted = match self.events.map(|events| part("events", events)).transpose()? {
-            None | Some(Events::All) => Wanted::All,
-            Some(Events::Named(names)) => Wanted::Named(names),
-        };
+        let wanted = self.events.map_or(Ok(Wanted::All), |events| part("events", events))?;
         let window = self.window.unwrap_or(WINDOW_DEFAULT);
         Ok(Ask::Subscribe { group, wanted, window, notices: self.notices.unwrap_or(false) })
     }
@@ -264,7 +254,7 @@ fn part<T: DeserializeOwned>(field: &str, value: &RawValue) -> Result<T, Malform
 
 fn named(kind: &str, events: Option<&RawValue>) -> Result<BTreeSet<Box<str>>, Malformed> {
     match events.map(|events| part("events", events)).transpose()? {
-        Some(Events::Named(names)) if !names.is_empty() => Ok(names),
+        Some(Wanted::Named(names)) if !names.is_empty() => Ok(names),
         _ => Err(format!("{kind} needs `events`, a list of names")),
     }
 }
@@ -279,7 +269,7 @@ fn words(error: Value) -> String {
     said
 }
 
-impl<'de> Deserialize<'de> for Events {
+impl<'de> Deserialize<'de> for Wanted {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         match Value::deserialize(from)? {
             Value::String(all) if all == "all" => Ok(Self::All),

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use futures_util::future::{FutureExt as _, join3};
 use tokio::{
     runtime,
-    sync::Notify,
+    sync::{Notify, watch},
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -25,12 +25,14 @@ use super::{
 use crate::agent::{self, Agent, Board, ClusterPermits};
 use crate::bot::DynBot;
 use crate::config::Config;
+use crate::consumer::Hub;
 use crate::control::{self, Control, Wishes};
 use crate::gateway::{self, Hosts, Intents, Profile};
 use crate::http;
 use crate::ipc::{self, Handlers, Ipc};
 use crate::kv::Kv;
 use crate::model::{ShardId, ShardTotal, Token};
+use crate::state::State;
 use crate::telemetry::Metrics;
 
 /// Between two foldings of the samples that have gathered.
@@ -95,7 +97,7 @@ impl Parts {
         (view.draining, view.leave) = (draining.clone(), Arc::clone(&leave));
         self.front.open(view);
         if let Some((port, token)) = self.bot_port.as_ref().zip(bot_token) {
-            port.open(&self.config, token, self.reached(&board, &ipc), raft.states());
+            port.open(&self.config, self.hub(port, token, (&board, &ipc), raft.states()));
         }
         let target = self.config.shards_per_pod;
         let over = target::watch(raft.clone(), member.me, target, stop.rest.clone());
@@ -144,12 +146,21 @@ impl Parts {
     }
 
     /// What consumers reach.
-    fn reached(&self, board: &Board, ipc: &Ipc) -> consumers::Reached {
-        consumers::Reached {
+    fn hub(
+        &self,
+        port: &BotPort,
+        token: Token,
+        (board, ipc): (&Board, &Ipc),
+        states: watch::Receiver<Arc<State>>,
+    ) -> Hub {
+        Hub {
+            consumers: port.consumers.clone(),
             ipc: ipc.clone(),
             board: board.clone(),
             source: Arc::clone(&self.front) as Arc<dyn http::Source>,
+            states,
             handlers: self.handlers.clone(),
+            token,
         }
     }
 

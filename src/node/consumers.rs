@@ -1,33 +1,22 @@
 //! The port of the bots in other languages.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
-use tokio::{net::TcpListener, sync::watch};
+use tokio::net::TcpListener;
 use tracing::info;
 
 use super::NodeError;
-use crate::agent::Board;
 use crate::config::Config;
 use crate::consumer::{self, Consumers, Hub, PATH, Server, TOKEN_FILE};
-use crate::http::{self, Port, Source};
-use crate::ipc::{Handlers, Ipc};
+use crate::http::{self, Port};
 use crate::model::Token;
-use crate::state::State;
 
 /// The port, and who is let in.
 #[derive(Debug)]
 pub(super) struct BotPort {
     pub(super) address: SocketAddr,
     pub(super) server: Server,
-    consumers: Consumers,
-}
-
-/// What consumers reach through this node.
-pub(super) struct Reached {
-    pub(super) ipc: Ipc,
-    pub(super) board: Board,
-    pub(super) source: Arc<dyn Source>,
-    pub(super) handlers: Handlers,
+    pub(super) consumers: Consumers,
 }
 
 /// What is shown of it.
@@ -62,13 +51,7 @@ pub(super) fn token(config: &Config) -> Result<Token, NodeError> {
 
 impl BotPort {
     /// Lets consumers in.
-    pub(super) fn open(
-        &self,
-        config: &Config,
-        token: Token,
-        reached: Reached,
-        states: watch::Receiver<Arc<State>>,
-    ) {
+    pub(super) fn open(&self, config: &Config, hub: Hub) {
         let shown = match &config.bot_token {
             Some(_) => "APOLO_BOT_TOKEN".to_owned(),
             None => config.data_dir.join(TOKEN_FILE).display().to_string(),
@@ -80,9 +63,7 @@ impl BotPort {
             waits_for,
             "bots in any language connect here"
         );
-        let Reached { ipc, board, source, handlers } = reached;
-        let consumers = self.consumers.clone();
-        self.server.open(Hub { consumers, ipc, board, source, states, handlers, token });
+        self.server.open(hub);
     }
 
     pub(super) fn shown(&self) -> ShownPort {

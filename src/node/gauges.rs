@@ -44,7 +44,8 @@ pub(super) fn publish(view: &View, more: More) {
 }
 
 fn cluster(view: &View, more: More) {
-    let leads = view.leader.as_ref() == Some(&view.node.name);
+    // By its id: a name may be another's too.
+    let leads = view.nodes.iter().any(|row| row.id == view.node.id && row.role == Role::Leader);
     gauge!("apolo_raft_leads").set(is(leads));
     gauge!("apolo_raft_has_leader").set(is(view.leader.is_some()));
     gauge!("apolo_raft_term").set(view.term as f64);

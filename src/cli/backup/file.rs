@@ -55,7 +55,12 @@ pub(super) fn place(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failur
         }
         Err(error) => return Err(failed(error.error)),
     }
-    File::open(&directory).and_then(|directory| directory.sync_all()).map_err(failed)
+    File::open(&directory).and_then(|directory| directory.sync_all()).map_err(|error| {
+        Failure::failed(format!(
+            "{} is written, and may not survive a power cut: {error}",
+            path.display()
+        ))
+    })
 }
 
 /// What a backup's file holds, whether it is one or not.

@@ -4,6 +4,7 @@ mod bot;
 mod cluster;
 mod live;
 mod picture;
+mod recorder;
 mod verdict;
 
 use std::{fs::File, io, path::PathBuf, sync::Arc, time::Duration};
@@ -18,7 +19,6 @@ use super::{
     configure::configure,
     output::{say, thousands},
     run::consumers,
-    stock::{Counts, StockBot},
 };
 use crate::config::{Config, NodeFlags};
 use crate::consumer::PATH;
@@ -29,6 +29,7 @@ use crate::simulator::{self, Simulator, Truth};
 use crate::telemetry;
 
 use bot::DevBot;
+use recorder::{Counts, Recorder};
 use verdict::{Verdict, judge};
 
 /// What the simulator takes for a token: any will do, and a real one is not sent to it. Consumers show it too.
@@ -85,7 +86,7 @@ Needs no token and no Discord. Nothing leaves this machine.";
 struct Run {
     simulator: Simulator,
     node: Node,
-    bot: StockBot,
+    bot: Recorder,
     started: Instant,
 }
 
@@ -130,8 +131,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
 
     let stop = CancellationToken::new();
     tokio::spawn(shutdown_requested(stop.clone()));
-    let (bot, consumers) = (StockBot::default(), consumers(&config));
-    let both = DevBot { stock: bot.clone(), consumers: Arc::new(consumers.clone()) };
+    let (bot, consumers) = (Recorder::default(), consumers(&config));
+    let both = DevBot { recorder: bot.clone(), consumers: Arc::new(consumers.clone()) };
     let options = Options {
         consumers: Some(consumers),
         bot_listener,

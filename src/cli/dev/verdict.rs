@@ -1,6 +1,6 @@
 //! Whether anything was lost: what the simulator sent, against what the bot got. Pure.
 
-use crate::cli::stock::{Counts, Sequences};
+use super::recorder::{Counts, Sequences};
 use crate::model::ShardId;
 use crate::simulator::Truth;
 

@@ -1,4 +1,4 @@
-//! The bot of the stock binary: it counts events by type and by shard, and remembers which it got.
+//! What a bot got: it counts events by type and by shard, and remembers which they were.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use crate::model::{SessionNumber, ShardId};
 
 /// Counts events. Clones share the counts.
 #[derive(Clone, Debug, Default)]
-pub(super) struct StockBot(Arc<Mutex<Counts>>);
+pub(super) struct Recorder(Arc<Mutex<Counts>>);
 
 /// What the bot got.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,7 @@ impl Counts {
     }
 }
 
-impl StockBot {
+impl Recorder {
     /// What it got so far.
     pub(super) fn counts(&self) -> Counts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -52,7 +52,7 @@ impl StockBot {
     }
 }
 
-impl Bot for StockBot {
+impl Bot for Recorder {
     async fn event(&self, context: Context, event: Event) -> HandlerResult {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(DispatchEvent::Ready(ready)) = event.typed() {
