@@ -23,6 +23,7 @@ pub mod simulator;
 pub mod state;
 pub mod store;
 pub mod telemetry;
+pub mod timeline;
 pub mod transport;
 
 pub use apolo::Apolo;

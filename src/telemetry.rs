@@ -17,6 +17,8 @@ const QUIET: &[(&str, &str)] = &[
     ("openraft", "warn"),
     // Ten lines a second for each member that is not there; `transport` says once that it is not.
     ("openraft::core::heartbeat", "error"),
+    ("openraft::replication", "error"),
+    ("openraft::engine::handler::replication_handler", "error"),
     ("sled", "warn"),
 ];
 

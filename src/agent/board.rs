@@ -6,6 +6,7 @@ use std::{
 };
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
 use crate::gateway::{Commands, Received, Status};
@@ -16,12 +17,16 @@ use crate::model::{Epoch, Sequence, ShardId};
 pub struct Board(Arc<Mutex<BTreeMap<ShardId, Entry>>>);
 
 #[derive(Clone, Debug)]
-struct Entry {
-    epoch: Epoch,
-    progress: Arc<Mutex<Progress>>,
-    status: watch::Receiver<Status>,
-    received: Received,
-    commands: Commands,
+pub(super) struct Entry {
+    pub(super) epoch: Epoch,
+    pub(super) progress: Arc<Mutex<Progress>>,
+    pub(super) status: watch::Receiver<Status>,
+    pub(super) received: Received,
+    pub(super) commands: Commands,
+    /// Ends it; the agent starts what it owns and does not run.
+    pub(super) stop: CancellationToken,
+    /// How often it connected in the last ten minutes, where that is too often.
+    pub(super) connects_of_late: Option<usize>,
 }
 
 /// A shard as it is now.
@@ -37,6 +42,8 @@ pub struct ShardNow {
     pub status: Status,
     /// The last sequence that came from the socket.
     pub received: Sequence,
+    /// How often it connected in the last ten minutes, where that is too often.
+    pub connects_of_late: Option<usize>,
 }
 
 impl Board {
@@ -52,6 +59,7 @@ impl Board {
                 progress: *entry.progress.lock().unwrap_or_else(PoisonError::into_inner),
                 status: entry.status.borrow().clone(),
                 received: entry.received.sequence(),
+                connects_of_late: entry.connects_of_late,
             })
             .collect()
     }
@@ -70,17 +78,23 @@ impl Board {
         entries.get(&shard).map(|entry| entry.commands.clone())
     }
 
-    pub(super) fn put(
-        &self,
-        shard: ShardId,
-        epoch: Epoch,
-        progress: Arc<Mutex<Progress>>,
-        status: watch::Receiver<Status>,
-        received: Received,
-        commands: Commands,
-    ) {
-        let entry = Entry { epoch, progress, status, received, commands };
+    /// Ends a shard that runs here, so that the agent starts it anew: its handlers get their time, its connection is
+    /// closed, and its session goes on from the last checkpoint. Whether it runs here.
+    #[must_use]
+    pub fn respawn(&self, shard: ShardId) -> bool {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.get(&shard).map(|entry| entry.stop.cancel()).is_some()
+    }
+
+    pub(super) fn put(&self, shard: ShardId, entry: Entry) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, entry);
+    }
+
+    pub(super) fn set_connects_of_late(&self, shard: ShardId, count: Option<usize>) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get_mut(&shard) {
+            entry.connects_of_late = count;
+        }
     }
 
     pub(super) fn remove(&self, shard: ShardId) {

@@ -8,6 +8,7 @@
 mod board;
 mod decide;
 mod deliver;
+mod flapping;
 mod keeper;
 mod lanes;
 mod outcome;
@@ -21,6 +22,8 @@ mod roster;
 mod rosters;
 mod session_log;
 mod shard;
+mod silence;
+mod suspects;
 mod tally;
 mod tracker;
 
@@ -60,12 +63,14 @@ use crate::transport::Transport;
 
 use decide::{Action, Doing, decide};
 use deliver::Start;
+use flapping::Flapping;
 use keeper::Keeper;
 use releases::{LastWord, Releases};
 use roster::Draft;
 use rosters::Rosters;
 use session_log::RaftSessionLog;
 use shard::{End, HANDLER_GRACE, RunningShard};
+use silence::Silence;
 use tally::Tally;
 
 /// How long a halt may take to be committed. So long its shard rests, committed or not.
@@ -145,6 +150,7 @@ pub struct Agent {
     early: Arc<Notify>,
     /// A shard that runs far ahead of its checkpoint asks for a report.
     asked: Arc<Notify>,
+    silence: Silence,
 }
 
 impl Agent {
@@ -165,6 +171,7 @@ impl Agent {
             reports: watch::Sender::default(),
             early: Arc::default(),
             asked: Arc::default(),
+            silence: Silence::default(),
         }
     }
 
@@ -195,7 +202,10 @@ impl Agent {
                 () = self.rosters.settled() => self.report(&Arc::clone(&states.borrow())),
                 changed = states.changed() => if changed.is_err() { break },
                 _ = begun.changed() => {}
-                _ = reports.tick() => self.count_and_report(&state),
+                _ = reports.tick() => {
+                    self.count_and_report(&state);
+                    self.look_for_suspects(Instant::now());
+                }
                 () = async { early.tick().await; asked.notified().await } => {
                     self.count_and_report(&state);
                 }
@@ -315,14 +325,16 @@ impl Agent {
             tally,
             draft: Arc::clone(&draft),
         };
-        self.options.board.put(
-            shard,
+        let entry = board::Entry {
             epoch,
-            Arc::clone(&progress),
-            handles.status.clone(),
-            handles.received,
-            handles.commands,
-        );
+            progress: Arc::clone(&progress),
+            status: handles.status.clone(),
+            received: handles.received.clone(),
+            commands: handles.commands,
+            stop: stop.clone(),
+            connects_of_late: None,
+        };
+        self.options.board.put(shard, entry);
         self.running.insert(
             shard,
             RunningShard {
@@ -332,6 +344,8 @@ impl Agent {
                 progress,
                 draft,
                 status: handles.status,
+                received: handles.received,
+                flapping: Flapping::default(),
                 unready_since: None,
                 told_dead: false,
             },

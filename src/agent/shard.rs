@@ -16,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     deliver::{Deliverer, Fenced, Start},
+    flapping::Flapping,
     progress::Progress,
     report::Seen,
     roster::Draft,
     tally::Totals,
 };
 use crate::bot::{GuildTotals, Shared};
-use crate::gateway::{Exit, FatalClose, Feed, Phase, Status, Stop, Supervisor};
+use crate::gateway::{Exit, FatalClose, Feed, Phase, Received, Status, Stop, Supervisor};
 use crate::lease::Fence;
 use crate::model::{Epoch, ShardId, ShardStatus};
 
@@ -40,6 +41,9 @@ pub(super) struct RunningShard {
     /// What it has counted that is not committed yet.
     pub(super) draft: Arc<Mutex<Draft>>,
     pub(super) status: watch::Receiver<Status>,
+    /// What came from the socket.
+    pub(super) received: Received,
+    pub(super) flapping: Flapping,
     /// Since when it has no connection although it tries.
     pub(super) unready_since: Option<Instant>,
     pub(super) told_dead: bool,

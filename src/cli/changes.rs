@@ -1,4 +1,4 @@
-//! `apolo drain`, `undrain`, `move`, `transfer-leader` and `remove`.
+//! `apolo drain`, `undrain`, `move`, `respawn`, `transfer-leader` and `remove`.
 
 use crate::config::ClientFlags;
 
@@ -71,6 +71,33 @@ pub(super) async fn drain(arguments: NodeArguments) -> Result<(), Failure> {
 
 pub(super) async fn undrain(arguments: NodeArguments) -> Result<(), Failure> {
     change(arguments.flags, &["undrain", &arguments.node]).await
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+The last resort for a shard whose handlers hang: they get 8 s to end, the connection is closed so that its session lives
+on, and its owner starts it anew. It costs no identify. What was handled in the last quarter of a second may be
+delivered again, and says so (`redelivered`).
+
+Examples:
+  apolo respawn 3        shard 3, wherever it runs
+  apolo respawn --all    every shard of every node")]
+pub(super) struct RespawnArguments {
+    /// The shard
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    shard: Option<u32>,
+    /// Every shard
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    flags: ClientFlags,
+}
+
+pub(super) async fn respawn(arguments: RespawnArguments) -> Result<(), Failure> {
+    let shard = arguments.shard.map(|shard| shard.to_string());
+    let mut path = vec!["respawn"];
+    path.extend(shard.as_deref());
+    change(arguments.flags, &path).await
 }
 
 pub(super) async fn move_shard(arguments: MoveArguments) -> Result<(), Failure> {

@@ -18,6 +18,9 @@ const TIME_MAX: Duration = Duration::from_secs(15);
 /// As long as a node gives any connection. A backup comes in one answer.
 const DOWNLOAD_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// What a container's health check waits for.
+const PROBE_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// More than the table of the largest bot.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -79,6 +82,16 @@ impl Client {
     /// Asks for what is at a path behind `/api/v1/`.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.ask(Method::GET, path, None).await
+    }
+
+    /// What a probe (`health`, `ready`) says, whether it is content or not.
+    pub(super) async fn probe<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let url = format!("{}/{path}", self.base.as_str().trim_end_matches('/'));
+        let response = self.http.get(url).timeout(PROBE_TIME_MAX).send().await;
+        let response = response.map_err(|error| self.unreached(&error))?;
+        let body = self.read(response, BODY_BYTES_MAX, |_| {}).await?;
+        serde_json::from_slice(&body)
+            .map_err(|_| Failure::failed(format!("{} answers not as a node does", self.whom)))
     }
 
     /// Sends `body` to a path behind `/api/v1/`.

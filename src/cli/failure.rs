@@ -60,6 +60,12 @@ impl Failure {
         self.again
     }
 
+    /// What went wrong, in one line.
+    pub(super) fn message(&self) -> String {
+        let messages: Vec<_> = self.reports.iter().map(ToString::to_string).collect();
+        messages.join("; ")
+    }
+
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.status)
     }

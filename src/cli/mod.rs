@@ -13,10 +13,14 @@ mod completions;
 mod configure;
 mod dev;
 mod distribution;
+mod doctor;
+mod events;
 mod failure;
+mod health;
 mod join;
 mod kv;
 mod leave;
+mod man;
 mod output;
 mod recover;
 mod run;
@@ -63,12 +67,16 @@ enum Command {
     Status(status::Arguments),
     /// Show every shard: where it runs, what it is doing, how far it is
     Shards(shards::Arguments),
+    /// Show what happened: nodes that came and went, shards that moved, failovers and how long they took
+    Events(events::Arguments),
     /// Hand a node's shards to the others, one RESUME each, and give it none until `undrain`
     Drain(changes::NodeArguments),
     /// Let a node take its part again
     Undrain(changes::NodeArguments),
     /// Hand a shard to a node
     Move(changes::MoveArguments),
+    /// Have a shard, or all, drop the connection and the handlers, and resume
+    Respawn(changes::RespawnArguments),
     /// Hand the leadership to another node; no shard moves
     TransferLeader(changes::TransferArguments),
     /// Have a node leave the cluster for good, and end
@@ -89,10 +97,16 @@ enum Command {
     Backup(backup::Arguments),
     /// Put what a backup holds in place of what the bot keeps, all or nothing
     Restore(backup::RestoreArguments),
+    /// Check what a node needs: disk, ports, names, clock, token, intents, identifies; says what to mend
+    Doctor(doctor::Arguments),
+    /// Say whether the node is alive, or ready: for a container's health check
+    Health(health::Arguments),
     /// Measure
     Bench(bench::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
+    /// Print the manual page, or write those of all commands
+    Man(man::Arguments),
     /// Print the version, and what it was built for
     Version(version::Arguments),
 }
@@ -106,6 +120,8 @@ Examples:
   apolo status                                  how the node in ./apolo-data is
   apolo shards --data-dir /var/lib/apolo        the table of a node elsewhere on this machine
   apolo status --endpoint http://10.0.0.7:3000  a node on another machine
+  apolo events --follow                         what happens in the cluster, as it happens
+  apolo doctor                                  what this machine lacks for a node
   apolo kv put greeting hello                   a value that every node reads
   apolo backup bot.apolo                        what the bot keeps, as a file; `restore` puts it back
   apolo bench distribution --shards 16          how evenly guilds fall on shards
@@ -142,6 +158,11 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Simulate(arguments) => wait_for(simulate::run(arguments)),
         Command::Status(arguments) => wait_for(status::run(arguments)),
         Command::Shards(arguments) => wait_for(shards::run(arguments)),
+        Command::Events(arguments) => wait_for(events::run(arguments)),
+        Command::Respawn(arguments) => wait_for(changes::respawn(arguments)),
+        Command::Doctor(arguments) => wait_for(doctor::run(arguments)),
+        Command::Health(arguments) => wait_for(health::run(arguments)),
+        Command::Man(arguments) => man::run(&arguments),
         Command::Drain(arguments) => wait_for(changes::drain(arguments)),
         Command::Undrain(arguments) => wait_for(changes::undrain(arguments)),
         Command::Move(arguments) => wait_for(changes::move_shard(arguments)),

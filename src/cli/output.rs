@@ -3,12 +3,14 @@
 use std::{
     fmt,
     io::{self, Write},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::Failure;
+use crate::model::UnixMillis;
 
 /// Prints a line. A reader that has gone (`| head`) is no failure.
 pub(super) fn say(line: impl fmt::Display) -> Result<(), Failure> {
@@ -20,6 +22,27 @@ pub(super) fn say_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::failed(format!("can't write JSON: {error}")))?;
     say(text)
+}
+
+/// Prints in place of what a terminal shows. Elsewhere, one after the other.
+pub(super) fn redraw(text: &str) -> Result<(), Failure> {
+    let terminal = console::Term::stdout();
+    if terminal.is_term() {
+        written(terminal.clear_screen())?;
+    }
+    say(text)
+}
+
+/// Prints JSON on one line, for programs that read a line at a time.
+pub(super) fn say_line_of_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Failure::failed(format!("can't write JSON: {error}")))?;
+    say(text)
+}
+
+/// `2026-11-27T19:33:20.123Z`.
+pub(super) fn timestamp(at: UnixMillis) -> String {
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(at.0)).to_string()
 }
 
 /// Prints bytes.

@@ -9,9 +9,12 @@ use crate::model::{HealthStatus, UnixMillis};
 use super::{
     Failure,
     client::Client,
-    configure::configure,
-    output::{say, say_json, table, thousands},
+    configure::{configure, warn},
+    output::{redraw, say, say_json, say_line_of_json, table, thousands},
 };
+
+/// Between two looks, with `--watch`.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
@@ -21,12 +24,19 @@ pub(super) struct Arguments {
     /// Fail (exit status 1) unless the node is ready
     #[arg(long)]
     ready: bool,
+    /// Show it anew each second, until Ctrl-C
+    #[arg(long, short, conflicts_with = "ready")]
+    watch: bool,
     #[command(flatten)]
     flags: ClientFlags,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let view = Client::new(&configure(arguments.flags)?)?.view().await?;
+    let client = Client::new(&configure(arguments.flags)?)?;
+    if arguments.watch {
+        return watch(&client, arguments.json).await;
+    }
+    let view = client.view().await?;
     if arguments.json {
         say_json(&view)?;
     } else {
@@ -38,11 +48,25 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A node that does not answer is shown as such: whoever watches wants to see it come back.
+async fn watch(client: &Client, json: bool) -> Result<(), Failure> {
+    loop {
+        let seen = client.view().await;
+        match seen {
+            Ok(view) if json => say_line_of_json(&view)?,
+            Ok(view) => redraw(describe(&view, UnixMillis::now()).trim_end())?,
+            Err(failure) if json => warn(&failure.message()),
+            Err(failure) => redraw(&failure.message())?,
+        }
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
+}
+
 fn describe(view: &View, now: UnixMillis) -> String {
     let mut text = String::new();
     let node = &view.node;
-    let uptime = humantime::format_duration(Duration::from_secs(node.uptime_ms / 1_000));
-    let _ = writeln!(text, "{} ({}), apolo {}, up {uptime}", node.name, node.id, node.version);
+    let up = uptime(node.uptime_ms);
+    let _ = writeln!(text, "{} ({}), apolo {}, up {up}", node.name, node.id, node.version);
     match view.health {
         Some(health) => {
             let verdict = match health.status {
@@ -52,11 +76,13 @@ fn describe(view: &View, now: UnixMillis) -> String {
             };
             let _ = writeln!(
                 text,
-                "{verdict}: {} of {} shards ready, {} guilds, {} members",
+                "{verdict}: {} of {} shards ready, {} guilds, {} members{}",
                 thousands(health.ready_shards.into()),
                 thousands(health.total_shards.into()),
                 thousands(health.total_guilds),
                 thousands(health.total_members),
+                // What changes now is not heard here.
+                if view.lease { "" } else { ", as last known" },
             );
         }
         None => text.push_str("the number of shards is not known yet\n"),
@@ -91,6 +117,10 @@ fn describe(view: &View, now: UnixMillis) -> String {
     text
 }
 
+fn uptime(ms: u64) -> String {
+    humantime::format_duration(Duration::from_secs(ms / 1_000)).to_string()
+}
+
 fn nodes(nodes: &[NodeRow]) -> comfy_table::Table {
     let mut rows: Vec<_> = nodes.iter().collect();
     rows.sort_by(|one, other| one.name.cmp(&other.name));
@@ -106,10 +136,23 @@ fn nodes(nodes: &[NodeRow]) -> comfy_table::Table {
             (false, true) => "drains",
             (false, false) => "present",
         };
-        let shards = thousands(node.shards as u64);
-        vec![node.name.clone(), role.to_owned(), state.to_owned(), shards, node.id.clone()]
+        let said = node.said.as_ref();
+        let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        vec![
+            node.name.clone(),
+            role.to_owned(),
+            state.to_owned(),
+            thousands(node.shards as u64),
+            dash(said.map(|said| thousands(said.lag))),
+            dash(said.map(|said| format!("{:.1} ms", said.round_trip_us as f64 / 1_000.0))),
+            dash(said.map(|said| uptime(said.uptime_ms))),
+            dash(said.map(|said| said.version.clone())),
+            node.id.clone(),
+        ]
     });
-    table(&["node", "role", "state", ">shards", "id"], rows)
+    let titles =
+        ["node", "role", "state", ">shards", ">lag", ">answers in", ">up", "version", "id"];
+    table(&titles, rows)
 }
 
 #[cfg(test)]
@@ -153,7 +196,7 @@ mod tests {
 
         let expected = "\
 apolo-0 (00000000000000ab), apolo 0.1.0, up 1h 2m 3s
-critical: 0 of 16 shards ready, 16,000 guilds, 1,234,567 members
+critical: 0 of 16 shards ready, 16,000 guilds, 1,234,567 members, as last known
 identifies: 984 of 1,000 left today, 16 at a time, full again in 2h
 not ready
   ok  member    is a member of its cluster

@@ -14,6 +14,8 @@ const NAMED_MAX: usize = 8;
 /// Why a node neither joins nor founds a cluster yet.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Waiting {
+    /// The data directory is not open yet.
+    Opening,
     /// Nothing has been looked at yet.
     Looking,
     /// Not everybody who might be a member has answered.
@@ -141,6 +143,7 @@ impl Display for Waiting {
     #[expect(clippy::too_many_lines, reason = "one sentence for each reason")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Opening => f.write_str("opening and checking the data directory"),
             Self::Looking => f.write_str("looking for peers"),
             Self::Silent { addresses, unresolved, seen, expect } => {
                 write!(f, "{seen} of {expect} nodes are seen, and no answer comes from ")?;

@@ -36,7 +36,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info};
 
 use crate::lease::{Right, Tenure};
 use crate::model::{BootEpoch, NodeId};
@@ -203,7 +203,7 @@ impl Control {
         self.take_back(&proposer, state).await?;
         let moves = placement::assign(state);
         if !moves.is_empty() {
-            info!(shards = moves.len(), "assigning shards that nobody owns");
+            debug!(shards = moves.len(), "assigning shards that nobody owns");
             // The new state wakes the loop.
             return proposer.propose(Command::Assign(moves)).await.map(drop);
         }
@@ -284,10 +284,10 @@ impl Control {
         let reports = self.reports.of(state, id);
         let shards = state.owned_by(id).count();
         let silent_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
-        warn!(node = %node.name, shards, silent_ms, "the node is lost; its shards go elsewhere");
+        info!(node = %node.name, shards, silent_ms, "the node is given up");
         let loss = Loss { node: id, boot: node.boot, losses: node.losses };
         if proposer.insist(Command::LoseNode { loss, reports, moves }).await {
-            info!(node = %node.name, shards, "the loss is committed");
+            debug!(node = %node.name, shards, "the loss is committed");
             Ok(())
         } else {
             Err(())
@@ -301,7 +301,7 @@ impl Control {
             else {
                 continue;
             };
-            info!(node = %node.name, "the node is back");
+            debug!(node = %node.name, "the node is back");
             let life = Loss { node: id, boot: node.boot, losses: node.losses };
             proposer.propose(Command::ReturnNode(life)).await?;
         }

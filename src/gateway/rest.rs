@@ -48,6 +48,9 @@ pub struct ApplicationInfo {
     /// About how many guilds it is in. Absent for some applications.
     #[serde(default)]
     pub approximate_guild_count: Option<u64>,
+    /// What it is and what it may use (Application docs, "Application Flags").
+    #[serde(default)]
+    pub flags: u64,
 }
 
 /// Why Discord's API gave no answer. None of these carries the token.

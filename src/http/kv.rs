@@ -9,7 +9,10 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::routes::{Asked, Shared, problem, refusal};
+use super::{
+    audit::Unchanging,
+    routes::{Asked, Shared, problem, refusal},
+};
 use crate::state::user::Kind;
 
 /// A value of 64 KiB as hexadecimal digits, one that is expected, and their keys.
@@ -318,7 +321,12 @@ async fn ask(
         Err(rejection) => Err(KvProblem::Malformed(rejection.body_text())),
     };
     match answer {
-        Ok(answer) => Json(answer).into_response(),
+        Ok(done @ KvAnswer::Done(_)) => Json(done).into_response(),
+        Ok(read) => {
+            let mut response = Json(read).into_response();
+            response.extensions_mut().insert(Unchanging);
+            response
+        }
         Err(why) => refused(why),
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP for people, probes and Prometheus: `/health`, `/ready`, `/metrics` and `/api/v1`.
+//! HTTP for people, probes and Prometheus: `/health`, `/ready`, `/startup`, `/metrics` and `/api/v1`.
 //!
 //! It promises that whatever a caller does, others are still answered: headers, bodies, connections and the time that
 //! each may take are bounded. It lets nobody change anything but the owner of the data directory, through its socket,
@@ -13,13 +13,17 @@
 //! ```
 
 mod access;
+mod audit;
 mod backup;
 mod bind;
+mod dashboard;
 mod kv;
+mod places;
 mod ready;
 mod routes;
 mod server;
 mod socket;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -36,8 +40,8 @@ pub use server::{Options, Server};
 pub use socket::{SOCKET_FILE, SocketPath};
 pub use tokens::{TokenAnswer, TokenAsk, TokenCreated, TokenRequest, TokenRow};
 pub use view::{
-    ConsumerGroup, Consumers, Excess, Halt, HealthBody, Kept, Node, NodeRow, Phase, Role, ShardRow,
-    Target, Unhalted, View,
+    ConsumerGroup, Consumers, Excess, Halt, HealthBody, Kept, Node, NodeRow, NodeSaid, Phase, Role,
+    ShardRow, Target, Unhalted, View,
 };
 
 use std::fmt;
@@ -47,6 +51,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ShardId;
 use crate::state::user::{RestoreStep, Restored};
+use crate::timeline::Timeline;
 
 /// What an operator asks of the cluster.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -70,6 +75,11 @@ pub enum Change {
         /// The node's name or id; the one that has caught up furthest where there is none.
         to: Option<String>,
     },
+    /// Shards are to drop their connections and their handlers, and to resume.
+    Respawn {
+        /// The shard; all of them where there is none.
+        shard: Option<ShardId>,
+    },
     /// A node is dead for good.
     Remove {
         /// The node's name or id.
@@ -90,6 +100,16 @@ pub struct Changed {
 pub trait Source: Send + Sync + fmt::Debug + 'static {
     /// How things stand. It must not wait.
     fn view(&self) -> View;
+
+    /// How things stand, and what the other nodes say of their own shards. It may wait for them a little.
+    fn survey(&self) -> BoxFuture<'_, View> {
+        Box::pin(async { self.view() })
+    }
+
+    /// What happened since the process has started.
+    fn timeline(&self) -> Timeline {
+        Timeline::default()
+    }
 
     /// The metrics in Prometheus' text form.
     fn metrics(&self) -> String;

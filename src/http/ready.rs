@@ -111,7 +111,19 @@ fn notes(view: &View) -> Vec<String> {
             )
         })
     });
-    over.chain(old).collect()
+    over.chain(old).chain(flapping(view)).collect()
+}
+
+/// Each of its connections looks well.
+fn flapping(view: &View) -> impl Iterator<Item = String> {
+    view.shards.iter().filter_map(|row| {
+        let count = row.connects_of_late?;
+        let why = row.last_disconnect.as_deref().unwrap_or("for no reason that is known");
+        Some(format!(
+            "shard {} has connected {count} times in 10 minutes, last because the connection ended: {why}",
+            row.shard
+        ))
+    })
 }
 
 /// Whether somebody is there for every group that events wait for.

@@ -12,10 +12,17 @@ use axum::{
     routing::{get, post},
 };
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::model::{ShardId, Token};
 
-use super::{Change, HealthBody, Source, access, access::Way, backup, kv, readiness, tokens};
+use super::{
+    Change, HealthBody, Source, access,
+    access::Way,
+    audit, backup, dashboard, kv, readiness,
+    streams::{self, STREAMS_MAX},
+    tokens,
+};
 
 /// No request has a body that means anything; this is what it may hold all the same.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -25,14 +32,18 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-const INDEX: &str = "apolo
+pub(super) const INDEX: &str = "apolo (in a browser this is the dashboard)
 /health               200 while the process lives and its disk answers; the system's health
 /ready                200 or 503; every condition and whether it holds
+/startup              200 once the data directory is open; no other node is needed for it
 /metrics              Prometheus
 /api/v1/status        everything that this node sees
+/api/v1/status/stream the same as server-sent events, each second
 /api/v1/shards        one row for each shard
+/api/v1/events        what happened, as a list; with `Accept: text/event-stream` as it happens
 /api/v1/drain/NODE    POST: hand a node's shards to the others, and give it none; undrain takes it back
 /api/v1/move/SHARD/NODE  POST: hand a shard to a node
+/api/v1/respawn[/SHARD]  POST: have a shard, or all, drop the connection and resume
 /api/v1/transfer-leader[/NODE]  POST: hand the leadership to a node
 /api/v1/remove/NODE   POST: forget a node that is dead for good
 /api/v1/leave         POST: have this very node leave the cluster, and end
@@ -45,7 +56,17 @@ const INDEX: &str = "apolo
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) source: Arc<dyn Source>,
+    /// The places of readers of streams.
+    pub(super) streams: Arc<Semaphore>,
     token: Option<Token>,
+}
+
+/// The body of `/startup`.
+#[derive(Serialize)]
+struct Startup {
+    started: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -53,33 +74,38 @@ struct Problem<'a> {
     error: &'a str,
 }
 
-/// The routes. Each connection adds the [`Way`] by which it came.
+/// The routes. Each connection adds its [`Caller`](audit::Caller), and the [`Way`] by which it came.
 pub(super) fn router(source: Arc<dyn Source>, token: Option<Token>) -> Router {
     Router::new()
-        .route("/", get(|| async { INDEX }))
         .route("/health", get(health))
         .route("/ready", get(ready))
+        .route("/startup", get(startup))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
         .route("/api/v1/shards", get(shards))
         .route("/api/v1/unhalt", post(unhalt))
         .route("/api/v1/drain/{node}", post(drain))
         .route("/api/v1/undrain/{node}", post(undrain))
+        .route("/api/v1/respawn", post(respawn_all))
+        .route("/api/v1/respawn/{shard}", post(respawn))
         .route("/api/v1/move/{shard}/{node}", post(move_shard))
         .route("/api/v1/remove/{node}", post(remove))
         .route("/api/v1/leave", post(leave))
         .route("/api/v1/transfer-leader", post(transfer_leader))
         .route("/api/v1/transfer-leader/{node}", post(transfer_leader_to))
+        .merge(dashboard::routes())
         .merge(tokens::routes())
         .merge(kv::routes())
         .merge(backup::routes())
+        .merge(streams::routes())
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such path; `/` lists them") })
         .method_not_allowed_fallback(|| async {
             problem(StatusCode::METHOD_NOT_ALLOWED, "no such method on this path")
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(bound_time))
-        .with_state(Shared { source, token })
+        .layer(middleware::from_fn(audit::record))
+        .with_state(Shared { source, streams: Arc::new(Semaphore::new(STREAMS_MAX)), token })
 }
 
 async fn bound_time(request: Request, next: Next) -> Response {
@@ -104,16 +130,23 @@ async fn ready(State(shared): State<Shared>) -> Response {
     (code, Json(readiness)).into_response()
 }
 
+/// Of this process alone: one that waits for others is not helped by being started again.
+async fn startup(State(shared): State<Shared>) -> Response {
+    let view = shared.source.view();
+    let code = if view.started { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(Startup { started: view.started, waiting: view.waiting })).into_response()
+}
+
 async fn metrics(State(shared): State<Shared>) -> Response {
     ([(header::CONTENT_TYPE, PROMETHEUS)], shared.source.metrics()).into_response()
 }
 
 async fn status(State(shared): State<Shared>) -> Response {
-    Json(shared.source.view()).into_response()
+    Json(shared.source.survey().await).into_response()
 }
 
 async fn shards(State(shared): State<Shared>) -> Response {
-    Json(shared.source.view().shards).into_response()
+    Json(shared.source.survey().await.shards).into_response()
 }
 
 async fn unhalt(
@@ -140,6 +173,14 @@ async fn undrain(Path(node): Path<String>, asked: Asked) -> Response {
 
 async fn move_shard(Path((shard, to)): Path<(u32, String)>, asked: Asked) -> Response {
     change(Change::Move { shard: ShardId(shard), to }, asked).await
+}
+
+async fn respawn(Path(shard): Path<u32>, asked: Asked) -> Response {
+    change(Change::Respawn { shard: Some(ShardId(shard)) }, asked).await
+}
+
+async fn respawn_all(asked: Asked) -> Response {
+    change(Change::Respawn { shard: None }, asked).await
 }
 
 async fn remove(Path(node): Path<String>, asked: Asked) -> Response {

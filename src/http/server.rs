@@ -2,8 +2,12 @@
 
 use std::{future::Future, io, path::Path, sync::Arc, time::Duration};
 
-use axum::{Extension, Router};
-use hyper::server::conn::http1;
+use axum::Router;
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -11,15 +15,14 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixStream},
-    sync::Semaphore,
 };
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
 use crate::model::Token;
 
-use super::{Source, access::Way, routes, socket::Socket};
+use super::{Source, access::Way, audit::Caller, places::Places, routes, socket::Socket};
 
-/// Open connections on each of port and socket. One more waits until another ends.
+/// Open connections on each of port and socket. For one more, the oldest gives way.
 const CONNECTIONS_MAX: usize = 512;
 
 /// A caller that dawdles over its headers, or keeps an idle connection, is let go after this.
@@ -93,16 +96,18 @@ impl Server {
     }
 
     fn listen(&self, way: Way, listener: Listener) {
-        let routes = self.routes.clone().layer(Extension(way));
+        let routes = self.routes.clone();
         let (stop, tasks) = (self.stop.clone(), self.tasks.clone());
         self.tasks.spawn(async move {
-            let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-            while let Some(Ok(place)) = unless(&stop, places.clone().acquire_owned()).await {
+            let places = Places::new(CONNECTIONS_MAX);
+            loop {
                 match unless(&stop, listener.accept()).await {
-                    Some(Ok(stream)) => {
+                    Some(Ok((stream, caller))) => {
+                        let Some(place) = unless(&stop, places.take()).await else { return };
                         let (routes, stop) = (routes.clone(), stop.clone());
                         tasks.spawn(async move {
-                            serve(stream, routes, stop).await;
+                            let gone = place.must_go.clone();
+                            gone.run_until_cancelled(serve(stream, (routes, caller), stop)).await;
                             drop(place);
                         });
                     }
@@ -129,24 +134,37 @@ enum Listener {
 }
 
 impl Listener {
-    async fn accept(&self) -> io::Result<Either<TcpStream, UnixStream>> {
+    async fn accept(&self) -> io::Result<(Either<TcpStream, UnixStream>, Caller)> {
         match self {
-            Self::Tcp(listener) => Ok(Either::Left(listener.accept().await?.0)),
-            Self::Socket(socket) => Ok(Either::Right(socket.listener.accept().await?.0)),
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Ok((Either::Left(stream), Caller::Address(Some(address))))
+            }
+            Self::Socket(socket) => {
+                let stream = socket.listener.accept().await?.0;
+                let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+                Ok((Either::Right(stream), Caller::User(uid)))
+            }
         }
     }
 }
 
-async fn serve<S>(stream: S, routes: Router, stop: CancellationToken)
+async fn serve<S>(stream: S, (routes, caller): (Router, Caller), stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let routes = TowerToHyperService::new(routes);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(caller.way());
+        routes.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME_MAX)
         .max_headers(HEADERS_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+        .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
         // How a connection ends is its caller's business: a probe that hangs up early is no fault of the node.
@@ -202,7 +220,7 @@ mod tests {
     /// A connection over a pipe, and its end.
     fn connect() -> (DuplexStream, JoinHandle<()>) {
         let (near, far) = duplex(1_024);
-        let routes = routes::router(Arc::new(Stuck), None).layer(Extension(Way::Socket));
+        let routes = (routes::router(Arc::new(Stuck), None), Caller::User(None));
         (near, tokio::spawn(serve(far, routes, CancellationToken::new())))
     }
 

@@ -308,3 +308,83 @@ async fn who_may_not_change_what_is_kept_gets_no_backup_and_restores_nothing() {
     let chunk = with.beside().post("http://apolo/api/v1/restore/7/0").body(long).send();
     assert_eq!(chunk.await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
+
+/// Log lines, kept.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn who_asked_for_what_is_recorded_and_what_only_reads_is_not() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let logs = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+    let _logs = tracing::subscriber::set_default(logs.finish());
+    let running = start(Some("right")).await;
+
+    let drain = running.url("/api/v1/drain/a%0Ab");
+    running.beside().post("http://apolo/api/v1/unhalt").send().await.unwrap();
+    Client::new().post(&drain).bearer_auth("wrong").send().await.unwrap();
+    Client::new().post(&drain).bearer_auth("right").body("s3cret").send().await.unwrap();
+    Client::new().get(running.url("/api/v1/status")).send().await.unwrap();
+
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let records: Vec<_> = text.lines().filter(|line| line.contains("apolo::audit")).collect();
+    assert_eq!(records.len(), 3, "{text}");
+    assert!(records[0].contains("who=\"uid ") && records[0].contains("/api/v1/unhalt"), "{text}");
+    assert!(records[1].contains("who=\"127.0.0.1:") && records[1].contains("status=401"), "{text}");
+    assert!(records[2].contains("status=200"), "{text}");
+    assert!(!text.contains("s3cret") && !text.contains("right"), "{text}");
+}
+
+/// Callers that hold what they can get hold of.
+const STUCK: usize = 1_000;
+
+/// Probes that are timed beside them.
+const PROBES: usize = 200;
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stderr, reason = "a measurement beside the proof")]
+async fn a_thousand_callers_that_are_stuck_keep_no_probe_from_its_answer() {
+    let running = start(None).await;
+    running.source.view.lock().unwrap().clone_from(&view::tests::view(2_048));
+    let mut stuck = Vec::new();
+    for nth in 0..STUCK {
+        let mut stream = TcpStream::connect(running.addr).await.unwrap();
+        // Some never end their headers, and some do not read what they asked for.
+        let sent: &[u8] = match nth % 3 {
+            0 => b"",
+            1 => b"GET /health HTTP/1.1\r\nHost: a\r\nX-Slow: ",
+            _ => b"GET /api/v1/shards HTTP/1.1\r\nHost: a\r\n\r\n",
+        };
+        stream.write_all(sent).await.unwrap();
+        stuck.push(stream);
+    }
+
+    let mut took = Vec::new();
+    for _ in 0..PROBES {
+        let began = Instant::now();
+        let probe = timeout(Duration::from_secs(10), reqwest::get(running.url("/health")));
+        assert_eq!(probe.await.expect("it is answered").unwrap().status(), StatusCode::OK);
+        took.push(began.elapsed());
+    }
+
+    took.sort_unstable();
+    let at = |share: usize| took[(PROBES * share / 100).min(PROBES - 1)];
+    eprintln!(
+        "probes beside {STUCK} stuck callers: n {PROBES}, p50 {:.1?}, p99 {:.1?}, max {:.1?}",
+        at(50),
+        at(99),
+        took[PROBES - 1]
+    );
+}

@@ -19,6 +19,9 @@ pub struct View {
     pub node: Node,
     /// The verdict over all shards, once the total is fixed.
     pub health: Option<SystemHealth>,
+    /// Its data directory is open.
+    #[serde(default)]
+    pub started: bool,
     /// What the node waits for before it is a member of a cluster.
     #[serde(default)]
     pub waiting: Option<String>,
@@ -157,6 +160,23 @@ pub struct NodeRow {
     pub shards: usize,
     /// Which start of it runs.
     pub boot: u64,
+    /// What it said of itself when it was asked just now; nothing where it was not, or did not answer.
+    #[serde(default, flatten)]
+    pub said: Option<NodeSaid>,
+}
+
+/// What a node says of its process.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeSaid {
+    /// apolo's version.
+    pub version: String,
+    /// How long it has been up.
+    pub uptime_ms: u64,
+    /// Log entries that it has yet to apply, of those that the node furthest ahead has.
+    pub lag: u64,
+    /// How long its answer took, in microseconds; 0 of the node that asks.
+    pub round_trip_us: u64,
 }
 
 /// A node's part in Raft.
@@ -216,6 +236,9 @@ pub struct ShardRow {
     pub latency_ms: Option<u64>,
     /// Connections since the node started.
     pub connects: u64,
+    /// How often it connected in the last ten minutes, where that is too often.
+    #[serde(default)]
+    pub connects_of_late: Option<usize>,
     /// Why the last connection ended.
     pub last_disconnect: Option<String>,
 }
@@ -239,6 +262,7 @@ impl ShardRow {
             members: 0,
             latency_ms: None,
             connects: 0,
+            connects_of_late: None,
             last_disconnect: None,
         }
     }
@@ -365,6 +389,7 @@ pub(super) mod tests {
                 total_guilds: 10,
                 total_members: 100,
             }),
+            started: true,
             waiting: None,
             lease: true,
             nodes: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use futures_util::future::{FutureExt as _, join3};
+use futures_util::future::{FutureExt as _, join4};
 use tokio::{
     runtime,
     sync::{Notify, watch},
@@ -16,9 +16,10 @@ use super::{
     discord::Discord,
     kv,
     member::Member,
+    neighbours::{self, Neighbours},
     presence,
     residents::Here,
-    target,
+    story, target,
     threads::Threads,
     view::{Front, NodeView},
 };
@@ -96,13 +97,15 @@ impl Parts {
         let mut view = self.view(&member, (&board, &kv), doors.wishes.clone());
         (view.draining, view.leave) = (draining.clone(), Arc::clone(&leave));
         self.front.open(view);
+        self.show_to_neighbours(&member, board.clone());
         if let Some((port, token)) = self.bot_port.as_ref().zip(bot_token) {
             port.open(&self.config, self.hub(port, token, (&board, &ipc), raft.states()));
         }
         let target = self.config.shards_per_pod;
         let over = target::watch(raft.clone(), member.me, target, stop.rest.clone());
         let keeping = AbortOnDropHandle::new(self.threads.spawn(keeping));
-        let upkeep = join3(upkeep(self.metrics, stop.rest.clone()), over, keeping);
+        let telling = story::tell(raft.clone(), self.front.told(), stop.rest.clone());
+        let upkeep = join4(upkeep(self.metrics, stop.rest.clone()), over, keeping, telling);
         let upkeep = tokio::spawn(upkeep.map(drop));
         self.http.serve_socket(&self.config.data_dir).map_err(NodeError::Socket)?;
         Ok(Node {
@@ -137,12 +140,20 @@ impl Parts {
             kv: kv.clone(),
             credentials: Arc::clone(&member.credentials),
             board: board.clone(),
+            neighbours: Neighbours::new(member.me, member.transport.clone()),
             metrics: self.metrics.clone(),
             started: Instant::now(),
             draining: CancellationToken::new(),
             shards_per_pod: self.config.shards_per_pod,
             bot_port: self.bot_port.as_ref().map(BotPort::shown),
         }
+    }
+
+    fn show_to_neighbours(&self, member: &Member, board: Board) {
+        // Weak: what is shown holds the way to the others.
+        let shown = Arc::downgrade(&self.front);
+        let look = move || shown.upgrade().map(|front| front.look()).unwrap_or_default();
+        neighbours::serve(&member.transport, board, look);
     }
 
     /// What consumers reach.

@@ -17,7 +17,7 @@ pub(super) async fn change(
         Change::Drain { node, wanted } => drain(&state, &node, wanted)?,
         Change::Move { shard, to } => hand_off(&state, shard, &to)?,
         Change::Remove { node } => return remove(raft, &state, wishes, &node).await,
-        Change::Leave => return Err("only the node itself leaves".to_owned()),
+        Change::Leave | Change::Respawn { .. } => return Err("this is not for the log".to_owned()),
         Change::TransferLeader { to } => return transfer_leader(&state, wishes, to).await,
     };
     match raft.propose(command).await {

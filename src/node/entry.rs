@@ -73,6 +73,7 @@ impl Entry {
             Err(NodeError::Store(error)) => self.recover(error).await?,
             opened => opened?,
         };
+        self.waiting.send_replace(Some(Waiting::Looking));
         for repair in &opened.repairs {
             warn!(?repair, "the data directory was repaired");
         }

@@ -81,6 +81,8 @@ fn shards(view: &View) {
     for (phase, count) in phases {
         gauge!("apolo_shards_here", "phase" => phase).set(count as f64);
     }
+    let flapping = here().filter(|row| row.connects_of_late.is_some()).count();
+    gauge!("apolo_shards_flapping").set(flapping as f64);
     let owned = view.shards.iter().filter(|row| row.node.is_some()).count();
     gauge!("apolo_shards_owned").set(owned as f64);
     let latency = here().filter_map(|row| row.latency_ms).max();

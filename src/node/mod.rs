@@ -19,10 +19,13 @@ mod identity;
 mod kv;
 mod leave;
 mod member;
+mod neighbours;
 mod presence;
 mod recover;
 mod residents;
+mod respawn;
 mod signals;
+mod story;
 mod target;
 mod threads;
 mod tokens;
@@ -49,7 +52,7 @@ use tracing::{error, info, warn};
 
 use crate::agent::Board;
 use crate::bot::DynBot;
-use crate::cluster::{Candidates, Waiting};
+use crate::cluster::{Candidates, Resolution, Waiting};
 use crate::config::Config;
 use crate::consumer::Consumers;
 use crate::control::Wishes;
@@ -172,7 +175,7 @@ impl Node {
         let bot_port = consumers::listen(consumers, options.bot_listener, &config).await?;
         let rest = Rest::new(&config.discord_api, token.clone(), RestLimits::default())?;
         let discord = Discord::new(rest, &config, reshard);
-        let waiting = watch::Sender::new(Some(Waiting::Looking));
+        let waiting = watch::Sender::new(Some(Waiting::Opening));
         let front = Arc::new(Front::new(config.name.clone(), metrics.clone(), waiting.subscribe()));
         let serve = http::Options { listener, data_dir: None, token: config.api_token.clone() };
         let http = http::Server::start(serve, Arc::clone(&front) as Arc<dyn http::Source>)
@@ -392,6 +395,15 @@ fn candidates(config: &Config) -> Result<Candidates, NodeError> {
     let peers = config.peers.iter().map(|peer| peer.parse());
     let discover = config.discover.as_ref().map(|name| name.parse()).transpose()?;
     Ok(Candidates::new(peers.collect::<Result<_, _>>()?, discover))
+}
+
+/// The addresses at which this node would look for others.
+///
+/// # Errors
+///
+/// Where a peer's name can't be read.
+pub async fn resolve(config: &Config) -> Result<Resolution, NodeError> {
+    Ok(candidates(config)?.resolve().await)
 }
 
 /// Commits a command that the state must not turn down, and that may be committed twice.

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -17,23 +17,26 @@ use super::{
     backup, changes,
     consumers::ShownPort,
     gauges::{self, More},
-    kv, leave, target, tokens,
+    kv, leave,
+    neighbours::{Answers, Look, Neighbours},
+    respawn, target, tokens,
 };
 use crate::agent::{Board, ShardNow};
 use crate::cluster::Waiting;
 use crate::control::Wishes;
 use crate::gateway;
 use crate::http::{
-    self, BackupStream, Change, Changed, Halt, Kept, KvAnswer, KvProblem, KvRequest, NodeRow, Role,
-    ShardRow, Source, TokenAnswer, TokenAsk, Unhalted, View,
+    self, BackupStream, Change, Changed, Halt, Kept, KvAnswer, KvProblem, KvRequest, NodeRow,
+    NodeSaid, Role, ShardRow, Source, TokenAnswer, TokenAsk, Unhalted, View,
 };
 use crate::kv::{Kv, TOTAL_BYTES_MAX};
 use crate::lease::Right;
-use crate::model::{NodeId, ShardId, UnixMillis};
+use crate::model::{HealthStatus, LogIndex, NodeId, ShardId, SystemHealth, UnixMillis};
 use crate::raft::{Handle, Leadership};
 use crate::state::user::{RestoreStep, Restored};
 use crate::state::{self, Command, Drain, Halted, Outcome, Presence, Shard, State};
 use crate::telemetry::Metrics;
+use crate::timeline::Timeline;
 use crate::transport::Credentials;
 
 /// A node, as the HTTP server asks for it.
@@ -48,6 +51,7 @@ pub(super) struct NodeView {
     pub(super) kv: Kv,
     pub(super) credentials: Arc<Credentials>,
     pub(super) board: Board,
+    pub(super) neighbours: Neighbours,
     pub(super) metrics: Option<Metrics>,
     pub(super) started: Instant,
     pub(super) draining: CancellationToken,
@@ -68,6 +72,7 @@ pub(super) struct Front {
     name: String,
     metrics: Option<Metrics>,
     waiting: watch::Receiver<Option<Waiting>>,
+    timeline: Timeline,
     started: Instant,
     node: OnceLock<NodeView>,
 }
@@ -78,7 +83,18 @@ impl Front {
         metrics: Option<Metrics>,
         waiting: watch::Receiver<Option<Waiting>>,
     ) -> Self {
-        Self { name, metrics, waiting, started: Instant::now(), node: OnceLock::new() }
+        let timeline = Timeline::default();
+        Self { name, metrics, waiting, timeline, started: Instant::now(), node: OnceLock::new() }
+    }
+
+    /// What other nodes are told of this one.
+    pub(super) fn look(&self) -> Look {
+        self.node.get().map(NodeView::look).unwrap_or_default()
+    }
+
+    /// What happens is told here.
+    pub(super) fn told(&self) -> Timeline {
+        self.timeline.clone()
     }
 
     /// From here on the node is shown.
@@ -92,8 +108,11 @@ impl Source for Front {
         if let Some(node) = self.node.get() {
             return node.view();
         }
-        let waiting = self.waiting.borrow().as_ref().map(ToString::to_string);
+        let waiting = self.waiting.borrow().clone();
+        let started = waiting != Some(Waiting::Opening);
+        let waiting = waiting.map(|waiting| waiting.to_string());
         View {
+            started,
             node: http::Node {
                 name: self.name.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -103,6 +122,17 @@ impl Source for Front {
             waiting: Some(waiting.unwrap_or_else(|| "being admitted: a cluster is found, and its leader has not let this node in yet; without a leader it can not".to_owned())),
             ..View::default()
         }
+    }
+
+    fn survey(&self) -> BoxFuture<'_, View> {
+        match self.node.get() {
+            Some(node) => node.survey().boxed(),
+            None => ready(self.view()).boxed(),
+        }
+    }
+
+    fn timeline(&self) -> Timeline {
+        self.told()
     }
 
     fn metrics(&self) -> String {
@@ -175,8 +205,25 @@ impl NodeView {
             drains: node.drain != Drain::No,
             shards: state.owned_by(*id).count(),
             boot: node.boot.0,
+            said: None,
         };
         state.nodes().iter().map(row).collect()
+    }
+
+    /// The view, with what the others say of themselves just now.
+    async fn survey(&self) -> View {
+        let state = self.state();
+        let answers = self.neighbours.ask(&state).await;
+        let mut view = self.view();
+        add(&mut view, &state, (self.me, millis(self.started.elapsed())), &answers);
+        view
+    }
+
+    /// What others are told of this node.
+    pub(super) fn look(&self) -> Look {
+        let state = self.state();
+        let rows = self.rows(&state).into_iter().filter(|row| row.here).collect();
+        Look { uptime_ms: millis(self.started.elapsed()), applied: state.applied(), rows }
     }
 
     fn leader(&self) -> Option<NodeId> {
@@ -208,13 +255,14 @@ impl Source for NodeView {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 uptime_ms: millis(self.started.elapsed()),
             },
-            health: state.health(),
+            health: state.health().map(|health| as_known_here(health, self.right.holds())),
             term: state.lead().map_or(0, |lead| lead.term),
             leader: self.leader().map(|leader| {
                 let known = state.nodes().get(&leader);
                 known.map_or_else(|| leader.to_string(), |node| node.name.clone())
             }),
             lease: self.right.holds(),
+            started: true,
             waiting: None,
             nodes: self.nodes(&state),
             store_failure: self.raft.failure().map(|failure| failure.to_string()),
@@ -244,6 +292,10 @@ impl Source for NodeView {
     }
 
     fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, String>> {
+        if let Change::Respawn { shard } = change {
+            let (state, board) = (self.state(), &self.board);
+            return respawn::respawn(state, self.me, board, &self.neighbours, shard).boxed();
+        }
         if change != Change::Leave {
             return changes::change(&self.raft, &self.wishes, change).boxed();
         }
@@ -286,6 +338,45 @@ impl Source for NodeView {
     }
 }
 
+/// Without a lease this node hears of no change any more. What it heard last may be long past, and nothing that it can
+/// see runs.
+fn as_known_here(health: SystemHealth, holds: bool) -> SystemHealth {
+    if holds { health } else { SystemHealth { status: HealthStatus::Critical, ..health } }
+}
+
+/// Puts what the others have answered into a view.
+fn add(view: &mut View, state: &State, (me, uptime_ms): (NodeId, u64), answers: &Answers) {
+    let applied = answers.values().map(|said| said.applied).chain([state.applied()]);
+    let furthest = applied.max().unwrap_or_default();
+    let lag = |applied: LogIndex| furthest.0.saturating_sub(applied.0);
+    for (row, id) in view.nodes.iter_mut().zip(state.nodes().keys()) {
+        let said = match answers.get(id) {
+            Some(said) => NodeSaid {
+                version: said.version.clone(),
+                uptime_ms: said.uptime_ms,
+                lag: lag(said.applied),
+                round_trip_us: u64::try_from(said.round_trip.as_micros()).unwrap_or(u64::MAX),
+            },
+            None if *id == me => NodeSaid {
+                version: view.node.version.clone(),
+                uptime_ms,
+                lag: lag(state.applied()),
+                round_trip_us: 0,
+            },
+            None => continue,
+        };
+        row.said = Some(said);
+    }
+    for row in &mut view.shards {
+        let owner = state.shards().get(&row.shard).and_then(|shard| shard.assignment());
+        let said = owner.and_then(|held| answers.get(&held.node)?.rows.get(&row.shard));
+        // One that has moved meanwhile is another's, or has begun anew.
+        if let Some(said) = said.filter(|said| !row.here && said.epoch == row.epoch) {
+            *row = ShardRow { here: false, ..said.clone() };
+        }
+    }
+}
+
 fn no_member() -> KvProblem {
     KvProblem::Unavailable("this node is no member of a cluster yet".to_owned())
 }
@@ -325,6 +416,7 @@ fn row(
         members: seen.progress.totals.members,
         latency_ms: seen.status.latency.map(millis),
         connects: seen.status.connects,
+        connects_of_late: seen.connects_of_late,
         last_disconnect: seen.status.last_disconnect.clone(),
         ..committed
     }

@@ -49,6 +49,7 @@ pub use protocol::{Protocol, allowed};
 pub use router::{Handler, answer};
 pub use service::{Meeting, Transport};
 pub use simulated::{SimulatedNetwork, SimulatedSocket, Weather};
+pub use socket::UdpBuffers;
 pub use stream::{Peer, Receiver, Sender, Stream};
 pub use tls::{
     Authority, AuthorityError, Bundle, Credentials, Identity, JoinSecret, JoinToken,

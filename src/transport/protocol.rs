@@ -29,6 +29,8 @@ pub enum Protocol {
     Wish = 8,
     /// Leaves for members that hold no authority's key.
     Sign = 9,
+    /// How a node's process and its shards are, and orders for them.
+    Neighbour = 10,
 }
 
 /// Streams of one class share its places, and can't take another's.
@@ -41,7 +43,7 @@ pub(super) enum Class {
 
 impl Protocol {
     /// Every protocol, in the order of its number.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Raft,
         Self::Lease,
         Self::Permit,
@@ -51,6 +53,7 @@ impl Protocol {
         Self::Propose,
         Self::Wish,
         Self::Sign,
+        Self::Neighbour,
     ];
 
     /// The label in metrics and log lines.
@@ -66,6 +69,7 @@ impl Protocol {
             Self::Propose => "propose",
             Self::Wish => "wish",
             Self::Sign => "sign",
+            Self::Neighbour => "neighbour",
         }
     }
 
@@ -81,7 +85,8 @@ impl Protocol {
             | Self::Join
             | Self::Ipc
             | Self::Propose
-            | Self::Wish => limits::FRAME_MAX,
+            | Self::Wish
+            | Self::Neighbour => limits::FRAME_MAX,
         }
     }
 
@@ -92,6 +97,7 @@ impl Protocol {
             Self::Lease | Self::Permit | Self::Propose => 9,
             Self::Join | Self::Wish | Self::Sign => 5,
             Self::Ipc => 0,
+            Self::Neighbour => -5,
             Self::Snapshot => -10,
         }
     }
@@ -106,7 +112,7 @@ impl Protocol {
             | Self::Wish
             | Self::Sign => Class::Control,
             Self::Ipc => Class::Messages,
-            Self::Snapshot => Class::Bulk,
+            Self::Snapshot | Self::Neighbour => Class::Bulk,
         }
     }
 
@@ -137,6 +143,7 @@ pub const fn allowed(role: Role, protocol: Protocol) -> bool {
                 | Protocol::Propose
                 | Protocol::Wish
                 | Protocol::Sign
+                | Protocol::Neighbour
         ) | (Role::Joiner, Protocol::Join)
     )
 }
@@ -146,7 +153,7 @@ mod tests {
     use super::*;
 
     /// The whole table, written out: a new role or protocol has to be thought about here.
-    const TABLE: [(Role, Protocol, bool); 18] = [
+    const TABLE: [(Role, Protocol, bool); 20] = [
         (Role::Server, Protocol::Raft, true),
         (Role::Server, Protocol::Lease, true),
         (Role::Server, Protocol::Permit, true),
@@ -156,6 +163,7 @@ mod tests {
         (Role::Server, Protocol::Propose, true),
         (Role::Server, Protocol::Wish, true),
         (Role::Server, Protocol::Sign, true),
+        (Role::Server, Protocol::Neighbour, true),
         (Role::Joiner, Protocol::Raft, false),
         (Role::Joiner, Protocol::Lease, false),
         (Role::Joiner, Protocol::Permit, false),
@@ -165,6 +173,7 @@ mod tests {
         (Role::Joiner, Protocol::Propose, false),
         (Role::Joiner, Protocol::Wish, false),
         (Role::Joiner, Protocol::Sign, false),
+        (Role::Joiner, Protocol::Neighbour, false),
     ];
 
     #[test]
@@ -190,6 +199,6 @@ mod tests {
             assert_eq!(protocol.map(|protocol| protocol as u8), protocol.map(|_| byte));
         }
         assert_eq!(Protocol::from_byte(HELLO), None);
-        assert_eq!(Protocol::ALL.map(|protocol| protocol as u8), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(Protocol::ALL.map(|protocol| protocol as u8), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     }
 }

@@ -30,6 +30,42 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// What a UDP socket's buffers are on this machine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct UdpBuffers {
+    receive: usize,
+    send: usize,
+}
+
+impl UdpBuffers {
+    /// What a node asks for, in bytes.
+    pub const ASKED: usize = SOCKET_BUFFER;
+
+    /// What it would get here.
+    ///
+    /// # Errors
+    ///
+    /// Where no socket can be had.
+    pub fn of_this_machine() -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+        let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+        Ok(Self { receive: socket.recv_buffer_size()?, send: socket.send_buffer_size()? })
+    }
+
+    /// The smaller of the two, in bytes.
+    #[must_use]
+    pub fn smaller(self) -> usize {
+        self.receive.min(self.send)
+    }
+
+    /// Whether bursts between nodes fit.
+    #[must_use]
+    pub fn suffice(self) -> bool {
+        self.smaller() >= SOCKET_BUFFER_WANTED
+    }
+}
+
 /// A kernel silently caps what it is asked for, and a container can't raise the cap.
 fn report(socket: &Socket) {
     let receive = socket.recv_buffer_size().unwrap_or(0);

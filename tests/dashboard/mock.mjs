@@ -20,7 +20,7 @@ export class Mock {
     this.nodes = Array.from({ length: nodes }, (_, n) => ({
       id: `${(0x9c41 + n * 7_919).toString(16)}`, name: names(n), role: n === 0 ? 'leader' : n < 5 ? 'voter' : 'learner',
       lost: false, drains: false, shards: 0, boot: 3, version: '0.4.0', lag: n ? Math.floor(this.random() * 3) : 0,
-      rttMs: n ? 0.3 + this.random() : null, reachable: true, uptimeMs: 9_400_000 - n * 61_000,
+      roundTripUs: n ? 300 + Math.floor(1_000 * this.random()) : 0, uptimeMs: 9_400_000 - n * 61_000,
     }));
     this.shards = Array.from({ length: shards }, (_, shard) => this.row(shard, this.nodes[shard % nodes].name));
     this.view = {
@@ -153,7 +153,7 @@ export class Mock {
   // A node dies: its shards are known to be without a connection.
   kill(n) {
     const node = this.nodes[n];
-    Object.assign(node, { lost: true, reachable: false, rttMs: null });
+    Object.assign(node, { lost: true, version: undefined });
     const rows = this.shards.filter((row) => row.node === node.name);
     rows.forEach((row) => this.set(row.shard, { status: 'disconnected', phase: 'elsewhere', sequence: 0, latencyMs: null }));
     this.happen('nodeLost', { node: node.name, text: `${node.name} has renewed no lease for 2.0 s` });

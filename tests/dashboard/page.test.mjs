@@ -1,15 +1,10 @@
 // The page in a browser, against a node that is not one: see `mock.mjs`.
 
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 
+import { launch, skip } from './browser.mjs';
 import { Mock } from './mock.mjs';
-
-const BROWSER = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
-  .find((path) => path && existsSync(path));
-const { default: puppeteer } = await import('puppeteer-core').catch(() => ({}));
-const skip = !BROWSER ? 'no chromium here; CHROMIUM names one' : !puppeteer ? 'puppeteer-core is not installed; run npm ci' : false;
 
 let browser;
 let mock;
@@ -18,7 +13,7 @@ let complaints;
 
 before(async () => {
   if (skip) return;
-  browser = await puppeteer.launch({ executablePath: BROWSER, args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'] });
+  browser = await launch();
 });
 after(() => browser?.close());
 

@@ -18,7 +18,7 @@ for (let round = 1; ; round += 1) {
   mock.takeOver(dead);
   await sleep(8_000);
   const node = mock.nodes[dead];
-  Object.assign(node, { lost: false, reachable: true, rttMs: 0.8, uptimeMs: 0 });
+  Object.assign(node, { lost: false, version: '0.4.0', roundTripUs: 800, uptimeMs: 0 });
   mock.happen('nodeBack', { node: node.name, text: `${node.name} is back` });
   mock.shards.filter((row) => row.shard % nodes === dead).forEach((row) => mock.set(row.shard, { node: node.name }));
 }

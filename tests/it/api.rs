@@ -50,6 +50,7 @@ impl Source for Fake {
             total_members: 50_000,
         };
         View {
+            started: true,
             node: Node { name: "apolo-0".to_owned(), ..Node::default() },
             health: Some(health),
             waiting: None,

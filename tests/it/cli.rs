@@ -257,3 +257,52 @@ fn a_token_that_can_be_shown_to_nobody_ends_with_64() {
     assert_eq!(output.status.code(), Some(64), "{said}");
     assert!(said.contains("apolo join node-1"), "{said}");
 }
+
+#[test]
+fn the_doctor_says_what_to_mend_and_fails_where_no_node_could_run() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let at = dir.path().display().to_string();
+    let words = ["doctor", "--data-dir", &at, "--http-addr", "127.0.0.1:0"];
+    let words =
+        [&words[..], &["--bot-addr", "none", "--discord-api", "http://127.0.0.1:9/api"]].concat();
+
+    let output = apolo(&words, &[]);
+
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}{}", stderr(&output));
+    assert!(said.contains("ok    disk"), "{said}");
+    assert!(said.contains("FAIL  token") && said.contains("fix: "), "{said}");
+    assert!(said.contains("DISCORD_TOKEN_FILE"), "{said}");
+
+    let output = apolo(&[&words[..], &["--json"]].concat(), &[("DISCORD_TOKEN", "s3cret")]);
+    let found: Vec<serde_json::Value> = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let token = found.iter().find(|found| found["check"] == "token").expect("a finding");
+    assert_eq!(token["verdict"], "failure", "nobody listens there");
+    assert!(!stdout(&output).contains("s3cret") && !stderr(&output).contains("s3cret"));
+}
+
+#[test]
+fn the_manual_is_printed_or_written_for_every_command() {
+    let page = apolo(&["man"], &[]);
+    assert_eq!(page.status.code(), Some(0));
+    assert!(stdout(&page).contains(".TH apolo 1"), "{}", stdout(&page));
+
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let at = dir.path().join("man1");
+    let written = apolo(&["man", "--dir", &at.display().to_string()], &[]);
+
+    assert_eq!(written.status.code(), Some(0), "{}", stderr(&written));
+    for name in ["apolo.1", "apolo-join.1", "apolo-status.1"] {
+        assert!(at.join(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn without_a_node_the_health_check_fails_and_says_so() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+
+    let output = apolo(&["health", "--data-dir", &dir.path().display().to_string()], &[]);
+
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("no node runs on"), "{}", stderr(&output));
+}

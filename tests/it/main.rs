@@ -4,6 +4,7 @@ mod api;
 mod cli;
 mod cluster;
 mod consumer;
+mod dashboard;
 mod dev;
 mod examples;
 mod gateway;

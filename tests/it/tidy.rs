@@ -41,7 +41,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
-    ("http", &["model", "state"]),
+    ("timeline", &["model", "state"]),
+    ("http", &["model", "state", "timeline"]),
     (
         "consumer",
         // Its types are also what the API says of what the bot keeps.
@@ -71,6 +72,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "transport",
             "invite",
             "simulator",
+            "timeline",
         ],
     ),
     ("apolo", &["model", "config", "ipc", "gateway", "bot", "node"]),
@@ -90,6 +92,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "consumer",
             "backup",
             "node",
+            "timeline",
             "transport",
             "simulator",
         ],
@@ -114,6 +117,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("async_nats", &[]),
     ("clap", &["cli", "config"]),
     ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
     ("miette", &["cli"]),
     ("indicatif", &["cli"]),
     ("comfy_table", &["cli"]),

@@ -21,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::{
     lanes::{Lane, Lanes},
@@ -267,7 +267,7 @@ impl Deliverer {
             Item::Rewound { .. } => {}
             Item::Connected { resumed } => {
                 // Behind a replay: it has been handed to the handlers by then.
-                info!(shard = %self.shared.shard, resumed, "connected");
+                debug!(shard = %self.shared.shard, resumed, "connected");
                 self.tell(Notice::ShardReady { resumed }).await;
             }
             Item::Disconnected { reason } => self.tell(Notice::ShardDisconnected { reason }).await,

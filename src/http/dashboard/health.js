@@ -1,5 +1,6 @@
 // The verdict over everything, and the sentences that say why. Pure.
 
+import { silent } from './nodes.js';
 import { STATES } from './states.js';
 import { number, plural } from './words.js';
 
@@ -34,7 +35,7 @@ export function verdict(status, ready, counts) {
   for (const node of status.nodes ?? []) {
     const owned = node.shards ? ` and still owns ${plural(node.shards, 'shard')}` : '';
     if (node.lost) add('degraded', `${node.name} is lost${owned}.`);
-    else if (node.reachable === false) notes.push(`${node.name} does not answer ${name}.`);
+    else if (silent(node)) notes.push(`${node.name} does not answer ${name}.`);
     if (node.drains && !node.lost) notes.push(`${node.name} hands its shards off.`);
   }
   if (status.draining && !(status.nodes ?? []).some((it) => it.drains && it.name === name)) {

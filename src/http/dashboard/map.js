@@ -1,6 +1,7 @@
 // The map of the shards: a cell each, under the node that owns it.
 
 import { neighbour } from './keys.js';
+import { silent } from './nodes.js';
 import { NOBODY } from './shards.js';
 import { STATES } from './states.js';
 import { element, number, plural, write } from './words.js';
@@ -151,7 +152,7 @@ export class ShardMap {
     const group = this.groups.get(node.name);
     if (!group) return;
     const words = [node.role === 'leader' ? 'leader' : null, node.lost ? 'lost' : null,
-      node.drains && !node.lost ? 'draining' : null, node.reachable === false && !node.lost ? 'silent' : null];
+      node.drains && !node.lost ? 'draining' : null, silent(node) ? 'silent' : null];
     const badges = words.filter(Boolean);
     if (group.badges.dataset.of !== badges.join()) {
       group.badges.dataset.of = badges.join();

@@ -38,11 +38,14 @@ class Table {
 
 const text = (read) => (item, cell) => write(cell, read(item));
 
+// A node that is asked and answers says which version it is.
+export const silent = (node) => !node.lost && node.version === undefined;
+
 // The words for a node's condition, the worst first.
 function condition(node) {
   if (node.lost) return ['lost', 'lost'];
   if (node.drains) return ['draining', node.shards ? 'draining' : 'drained'];
-  if (node.reachable === false) return ['silent', 'silent'];
+  if (silent(node)) return ['silent', 'silent'];
   return ['up', 'up'];
 }
 
@@ -57,7 +60,7 @@ export class Nodes {
       { label: 'State', read: (node, cell) => badge(cell, condition(node)[1], condition(node)[0]) },
       { label: 'Shards', number: true, read: text((node) => number(node.shards)) },
       { label: 'Lag', number: true, read: (node, cell) => lag(node, cell) },
-      { label: 'Round trip', number: true, read: text((node) => milliseconds(node.rttMs ?? NaN)) },
+      { label: 'Round trip', number: true, read: text((node) => milliseconds((node.roundTripUs || NaN) / 1_000)) },
       { label: 'Version', read: text((node) => node.version ?? NONE) },
       { label: 'Up', number: true, read: text((node) => span(node.lost ? NaN : node.uptimeMs ?? NaN)) },
     ]);

@@ -109,7 +109,9 @@ export class Timeline {
     const tag = element('span', { class: `tag ${row.kind in KINDS ? row.kind : ''}` }, KINDS[row.kind]?.[0] ?? String(row.kind));
     const text = element('span', { class: 'text' }, String(row.text ?? ''));
     if (row.times > 1) text.append(element('b', { class: 'times' }, ` ×${number(row.times)}`));
-    if (row.shards.length > 0) text.append(element('span', { class: 'which' }, ` ${row.shards.length === 1 ? 'shard' : 'shards'} ${list(row.shards)}`));
+    // A sentence names its own shards; that of several events names those of the first.
+    const several = row.times > 1 || row.to.size > 1;
+    if (several && row.shards.length > 0) text.append(element('span', { class: 'which' }, ` ${row.shards.length === 1 ? 'shard' : 'shards'} ${list(row.shards)}`));
     const item = element('li', {}, time, tag, text);
     if (Number.isFinite(row.tookMs)) {
       const bar = element('i', { 'aria-hidden': 'true' });

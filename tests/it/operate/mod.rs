@@ -8,5 +8,6 @@ mod recover;
 mod remove;
 mod rotate;
 mod stop;
+mod story;
 pub(crate) mod support;
 mod transfer;

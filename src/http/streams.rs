@@ -1,0 +1,280 @@
+//! What happens, as it happens: server-sent events (WHATWG HTML, "Server-sent events").
+//!
+//! A stream ends by itself before its connection has to. A browser's `EventSource` comes back at once, says what it had
+//! last, and nobody sees a gap.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, Sse},
+    },
+    routing::get,
+};
+use futures_util::{
+    Stream,
+    stream::{StreamExt as _, iter, unfold},
+};
+use serde::Deserialize;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use super::{
+    ShardRow, Source, View, readiness,
+    routes::{Shared, problem},
+};
+use crate::timeline::Entry;
+
+/// Readers at once. Each costs a look at all shards every second; one more is turned away, and its browser tries again.
+pub(super) const STREAMS_MAX: usize = 32;
+
+/// A stream ends after this, well before [its connection](super::server) is let go.
+const STREAM_TIME: Duration = Duration::from_secs(50);
+
+/// When a browser comes back after a stream has ended.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Between two looks. A page that hears nothing for some seconds calls what it shows stale.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Rows that a reader is sent after one look, at most: about half a megabyte. The rest has its turn with the next.
+const ROWS_A_LOOK: usize = 2_048;
+
+/// Rows in one message.
+const ROWS_MAX: usize = 512;
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new().route("/api/v1/events", get(events)).route("/api/v1/status/stream", get(status))
+}
+
+/// Which events are wanted.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+struct Since {
+    /// Those behind this id.
+    #[serde(default)]
+    since: u64,
+}
+
+/// What happened: a list, or, for whoever accepts `text/event-stream`, also what will.
+async fn events(
+    State(shared): State<Shared>,
+    Query(Since { since }): Query<Since>,
+    headers: HeaderMap,
+) -> Response {
+    let timeline = shared.source.timeline();
+    if !wants_stream(&headers) {
+        return Json(timeline.since(since)).into_response();
+    }
+    let Ok(place) = Arc::clone(&shared.streams).try_acquire_owned() else {
+        return full();
+    };
+    let seen = last_event_id(&headers).unwrap_or(since);
+    let entries = unfold((timeline, seen), |(timeline, mut seen)| async move {
+        let mut last = timeline.last();
+        loop {
+            last.borrow_and_update();
+            let entries = timeline.since(seen);
+            if let Some(newest) = entries.last() {
+                seen = newest.id;
+                return Some((iter(entries.into_iter().map(message)), (timeline, seen)));
+            }
+            if last.changed().await.is_err() {
+                return None;
+            }
+        }
+    });
+    stream(entries.flatten(), place)
+}
+
+/// Everything that this node sees, each second: `status` without the shards, `ready`, and `shards` that have changed.
+async fn status(State(shared): State<Shared>) -> Response {
+    let Ok(place) = Arc::clone(&shared.streams).try_acquire_owned() else {
+        return full();
+    };
+    let looks = unfold(Looks::new(shared.source), |mut looks| async move {
+        let messages = looks.next().await;
+        Some((iter(messages), looks))
+    });
+    stream(looks.flatten(), place)
+}
+
+/// One reader's looks.
+struct Looks {
+    source: Arc<dyn Source>,
+    due: Instant,
+    /// What the reader has, by shard.
+    sent: Vec<ShardRow>,
+    /// Where the next look begins, so that every shard has its turn.
+    from: usize,
+}
+
+impl Looks {
+    fn new(source: Arc<dyn Source>) -> Self {
+        Self { source, due: Instant::now(), sent: Vec::new(), from: 0 }
+    }
+
+    async fn next(&mut self) -> Vec<Event> {
+        sleep_until(self.due).await;
+        let view = self.source.survey().await;
+        self.due = Instant::now() + LOOK_EVERY;
+        let ready = readiness(&view);
+        let total = view.shards.len();
+        let fewer = total < self.sent.len();
+        self.sent.truncate(total);
+        let changed = self.take_changed(&view.shards);
+        let mut messages = vec![];
+        for rows in changed.chunks(ROWS_MAX) {
+            messages.extend(json("shards", &serde_json::json!({ "total": total, "rows": rows })));
+        }
+        if changed.is_empty() && fewer {
+            messages.extend(json("shards", &serde_json::json!({ "total": total, "rows": [] })));
+        }
+        messages.extend(json("ready", &ready));
+        // Last: whoever has it has all that belongs to it.
+        let rest = View { shards: Vec::new(), ..view };
+        messages.extend(json("status", &without_shards(&rest)));
+        messages
+    }
+
+    /// Rows that the reader has not, or has otherwise, and has from here on.
+    fn take_changed<'a>(&mut self, rows: &'a [ShardRow]) -> Vec<&'a ShardRow> {
+        let known = self.sent.len();
+        // The first time in order, since what is kept has no gaps.
+        let fresh = &rows[known..rows.len().min(known + ROWS_A_LOOK)];
+        self.sent.extend_from_slice(fresh);
+        let mut changed: Vec<_> = fresh.iter().collect();
+        let mut looked = 0;
+        while changed.len() < ROWS_A_LOOK && looked < known {
+            let at = (self.from + looked) % known;
+            if self.sent[at] != rows[at] {
+                self.sent[at] = rows[at].clone();
+                changed.push(&rows[at]);
+            }
+            looked += 1;
+        }
+        self.from = (self.from + looked) % known.max(1);
+        changed
+    }
+}
+
+fn without_shards(view: &View) -> serde_json::Value {
+    let mut value = serde_json::to_value(view).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("shards");
+    }
+    value
+}
+
+fn message(entry: Entry) -> Event {
+    let event = Event::default().id(entry.id.to_string()).event(entry.kind.as_str());
+    event.json_data(&entry).unwrap_or_default()
+}
+
+fn json(name: &str, value: &impl serde::Serialize) -> Option<Event> {
+    Event::default().event(name).json_data(value).ok()
+}
+
+fn stream<S>(messages: S, place: OwnedSemaphorePermit) -> Response
+where
+    S: Stream<Item = Event> + Send + 'static,
+{
+    let until = Instant::now() + STREAM_TIME;
+    let first = iter([Event::default().retry(RETRY).comment("apolo")]);
+    let messages = Box::pin(first.chain(messages));
+    let bounded = unfold((messages, place), move |(mut messages, place)| async move {
+        let message = timeout_at(until, messages.next()).await.ok()??;
+        Some((Ok::<_, Infallible>(message), (messages, place)))
+    });
+    // Whatever lies between must pass it on as it comes.
+    let unbuffered = [(header::CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")];
+    (unbuffered, Sse::new(bounded)).into_response()
+}
+
+/// nginx' word for it.
+const X_ACCEL_BUFFERING: header::HeaderName = header::HeaderName::from_static("x-accel-buffering");
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/event-stream"))
+}
+
+fn last_event_id(headers: &HeaderMap) -> Option<u64> {
+    headers.get("last-event-id")?.to_str().ok()?.parse().ok()
+}
+
+fn full() -> Response {
+    problem(
+        StatusCode::SERVICE_UNAVAILABLE,
+        &format!("{STREAMS_MAX} readers have streams already; close one, or ask another node"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::http::{Change, Changed, Unhalted, view::tests::view};
+    use crate::model::Sequence;
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Source for Nobody {
+        fn view(&self) -> View {
+            View::default()
+        }
+
+        fn metrics(&self) -> String {
+            String::new()
+        }
+
+        fn change(&self, _: Change) -> BoxFuture<'_, Result<Changed, String>> {
+            Box::pin(async { Err(String::new()) })
+        }
+
+        fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {
+            Box::pin(async { Err(String::new()) })
+        }
+    }
+
+    fn taken(looks: &mut Looks, rows: &[ShardRow]) -> Vec<u32> {
+        looks.take_changed(rows).iter().map(|row| row.shard.0).collect()
+    }
+
+    #[tokio::test]
+    async fn a_reader_is_sent_what_changed() {
+        let mut looks = Looks::new(Arc::new(Nobody));
+        let mut rows = view(4).shards;
+
+        assert_eq!(taken(&mut looks, &rows), [0, 1, 2, 3]);
+        assert_eq!(taken(&mut looks, &rows), Vec::<u32>::new());
+        rows[2].sequence = Sequence(99);
+
+        assert_eq!(taken(&mut looks, &rows), [2]);
+        assert_eq!(looks.sent, rows);
+    }
+
+    #[tokio::test]
+    async fn every_shard_of_the_largest_bot_has_its_turn_though_all_change() {
+        let mut looks = Looks::new(Arc::new(Nobody));
+        let mut rows = view(16_384).shards;
+        let mut seen = std::collections::BTreeSet::new();
+        for look in 0..16 {
+            rows.iter_mut().for_each(|row| row.sequence = Sequence(look));
+            let taken = taken(&mut looks, &rows);
+            assert!(taken.len() <= ROWS_A_LOOK);
+            if look >= 8 {
+                seen.extend(taken);
+            }
+        }
+
+        assert_eq!(seen.len(), 16_384);
+    }
+}

@@ -1,0 +1,136 @@
+//! What operators see of other nodes and of what happens: `apolo events`, `shards`, `respawn`, and the streams.
+
+use std::time::Duration;
+
+use apolo::{
+    http::{Phase, View},
+    timeline::{Entry, Kind},
+};
+use tokio::time::{sleep, timeout};
+
+use super::support::{Cluster, DEADLINE, said};
+
+/// The events that a node tells, once they hold what is wanted.
+async fn told(cluster: &Cluster, nth: usize, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+    let waited = async {
+        loop {
+            let output = cluster.apolo(nth, &["events", "--json"]).await;
+            let text = String::from_utf8(output.stdout).expect("text");
+            let entries = text.lines().map(|line| serde_json::from_str(line).expect("an entry"));
+            let entries: Vec<Entry> = entries.collect();
+            if entries.iter().any(&wanted) {
+                return entries;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(DEADLINE, waited).await.expect("it is told")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_is_told_by_every_node_with_how_long_the_handoffs_took() {
+    let cluster = Cluster::of(3, 6).await;
+    cluster.whole(3).await;
+
+    let output = cluster.apolo(0, &["drain", "node-2"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+
+    for nth in 0..3 {
+        let from_it = |entry: &Entry| entry.from.as_deref() == Some("node-2");
+        let handed = |entry: &Entry| entry.kind == Kind::Handoff && from_it(entry);
+        let entries = told(&cluster, nth, handed).await;
+        let at = |kind| entries.iter().position(|entry| entry.kind == kind);
+        assert!(at(Kind::NodeDraining) < at(Kind::Handoff), "{entries:?}");
+        assert!(entries.iter().filter(|entry| handed(entry)).all(|entry| entry.took_ms.is_some()));
+        assert!(entries.is_sorted_by_key(|entry| entry.id));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_shows_what_the_shards_of_the_others_are_doing() {
+    let cluster = Cluster::of(3, 6).await;
+    let connected = |view: &View| {
+        let phases = view.shards.iter().all(|row| row.phase == Phase::Connected);
+        phases && view.nodes.iter().all(|node| node.said.is_some())
+    };
+
+    let view = cluster.sees("every shard's phase", connected).await;
+
+    assert!(view.shards.iter().any(|row| !row.here));
+    assert!(view.nodes.iter().any(|node| node.said.as_ref().is_some_and(|s| s.round_trip_us > 0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_is_respawned_from_afar_resumes_and_spends_no_identify() {
+    let cluster = Cluster::of(3, 6).await;
+    let view = cluster.whole(3).await;
+    let before = cluster.discord.truth();
+    let row = view.shards.iter().find(|row| row.node.as_deref() != Some("node-1"));
+    let shard = row.expect("node-1 does not run all").shard;
+
+    let output = cluster.apolo(0, &["respawn", &shard.to_string()]).await;
+
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let resumed = async {
+        while cluster.discord.truth().resumes_accepted == before.resumes_accepted {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(DEADLINE, resumed).await.expect("it resumes");
+    cluster.whole(3).await;
+    let after = cluster.discord.truth();
+    assert_eq!(after.resumes_accepted, before.resumes_accepted + 1, "one shard alone");
+    assert_eq!(after.identifies_accepted, before.identifies_accepted);
+    assert!(after.broken.is_empty(), "{:?}", after.broken);
+
+    let all = cluster.apolo(1, &["respawn", "--all"]).await;
+    assert_eq!(said(&all), "6 shards start anew, and resume their sessions");
+    let none = cluster.apolo(1, &["respawn", "77"]).await;
+    assert_eq!(none.status.code(), Some(1));
+    assert!(said(&none).contains("numbered from 0 to 5"), "{}", said(&none));
+}
+
+/// What a stream says until `enough`.
+async fn read(url: String, last: Option<&str>, enough: impl Fn(&str) -> bool) -> String {
+    let mut request = reqwest::Client::new().get(url).header("accept", "text/event-stream");
+    if let Some(last) = last {
+        request = request.header("last-event-id", last);
+    }
+    let mut response = request.send().await.expect("it answers");
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut text = String::new();
+    let reading = async {
+        while !enough(&text) {
+            let chunk = response.chunk().await.expect("it goes on").expect("it does not end");
+            text.push_str(std::str::from_utf8(&chunk).expect("text"));
+        }
+    };
+    timeout(DEADLINE, reading).await.expect("it says so");
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_streams_tell_what_is_and_what_happens_and_go_on_where_a_reader_was() {
+    let cluster = Cluster::of(2, 4).await;
+    let base = format!("http://{}/api/v1", cluster.places[0].config.http_addr);
+
+    let whole = |text: &str| {
+        ["event: status\n", "event: shards\n", "event: ready\n"].iter().all(|it| text.contains(it))
+    };
+    let status = read(format!("{base}/status/stream"), None, whole).await;
+    let line = status.lines().find(|line| line.contains("\"total\":4")).expect("the shards");
+    assert_eq!(line.matches("\"shard\":").count(), 4, "{line}");
+
+    let drained = |text: &str| text.contains("event: handoff\n");
+    let output = cluster.apolo(1, &["drain", "node-1"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let events = read(format!("{base}/events"), None, drained).await;
+    let last = events.lines().filter_map(|line| line.strip_prefix("id: ")).next_back();
+    let last = last.expect("ids").to_owned();
+
+    let back = |text: &str| text.contains("event: nodeUndrained\n");
+    let output = cluster.apolo(1, &["undrain", "node-1"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let events = read(format!("{base}/events"), Some(&last), back).await;
+    assert!(!events.contains("event: nodeDraining\n"), "that was told already: {events}");
+}
