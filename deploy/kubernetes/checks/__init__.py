@@ -1,0 +1,1 @@
+"""What the manifests and the chart must be like. `../check` runs it."""

@@ -1,0 +1,28 @@
+"""All rules by name. A rule is a function from manifests to what is wrong with them; its sentence says why it is one."""
+
+from typing import Callable, Iterator
+
+from .manifests import Manifests
+
+Rule = Callable[[Manifests], Iterator[str]]
+RULES: dict[str, Rule] = {}
+
+# What the rules know of the binary.
+HTTP_PORT = 3000
+QUIC_PORT = 7400
+DRAIN_SECONDS_MAX = 30
+EXPECT_MAX = 5
+
+
+def rule(function: Rule) -> Rule:
+    RULES[function.__name__] = function
+    return function
+
+
+def broken(manifests: Manifests) -> dict[str, list[str]]:
+    """The rules that do not hold, and why."""
+    found = {name: list(check(manifests)) for name, check in RULES.items()}
+    return {name: why for name, why in found.items() if why}
+
+
+from . import rules_access, rules_cluster, rules_pods  # noqa: E402, F401: they enter themselves
