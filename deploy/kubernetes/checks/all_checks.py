@@ -44,7 +44,7 @@ def checks(here: Path, found: dict[str, str]) -> Iterator[tuple[str, Iterator[st
     for name in sorted({"schema", *rules.RULES} - unchecked):
         yield f"broken/{name}.yaml", breaks_one(kubectl, everything, here / "checks/broken", name)
     yield "no other broken manifests", strangers(here / "checks/broken")
-    yield from chart.checks(here, found)
+    yield from chart.checks(here, found, held)
 
 
 def held(build: Callable[[], str]) -> Iterator[str]:
