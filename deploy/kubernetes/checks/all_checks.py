@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator
 
-from . import chart, kustomize, rules, rules_pods, schemas, tools
+from . import chart, commands, kustomize, rules, rules_pods, schemas, tools
 from .manifests import Manifests, title
 
 # The base is no overlay, but what others begin from.
@@ -22,7 +22,7 @@ def run(here: Path, cache: Path, binary: str | None) -> int:
         print("settings_exist is not checked: no --apolo BINARY was given")
 
     passed = failed = 0
-    for name, problems in checks(here, found):
+    for name, problems in checks(here, found, binary):
         problems = list(problems)
         passed, failed = passed + (not problems), failed + bool(problems)
         print(f"{'FAILED' if problems else 'ok    '} {name}")
@@ -33,7 +33,7 @@ def run(here: Path, cache: Path, binary: str | None) -> int:
     return 1 if failed else 0
 
 
-def checks(here: Path, found: dict[str, str]) -> Iterator[tuple[str, Iterator[str] | list[str]]]:
+def checks(here: Path, found: dict[str, str], binary: str | None) -> Iterator[tuple[str, Iterator[str] | list[str]]]:
     kubectl = found["kubectl"]
     for overlay in OVERLAYS:
         yield overlay, held(lambda overlay=overlay: kustomize.build(kubectl, here / overlay))
@@ -45,6 +45,7 @@ def checks(here: Path, found: dict[str, str]) -> Iterator[tuple[str, Iterator[st
         yield f"broken/{name}.yaml", breaks_one(kubectl, everything, here / "checks/broken", name)
     yield "no other broken manifests", strangers(here / "checks/broken")
     yield from chart.checks(here, found, held)
+    yield from commands.checks(here, found, binary)
 
 
 def held(build: Callable[[], str]) -> Iterator[str]:
