@@ -14,7 +14,8 @@ UNDERSTOOD = re.compile(r"connection refused|was refused|connect: |i/o timeout|u
 
 
 def checks(here: Path, found: dict[str, str], binary: str | None) -> Iterator[tuple[str, list[str]]]:
-    for words in commands((here / "README.md").read_text()):
+    # Each once, in their order.
+    for words in dict.fromkeys(commands((here / "README.md").read_text())):
         name = f"README: {' '.join(words)[:90]}"
         if words[0] == "kubectl":
             yield name, kubectl(found["kubectl"], words[1:], here.parent.parent)
@@ -24,23 +25,23 @@ def checks(here: Path, found: dict[str, str], binary: str | None) -> Iterator[tu
             yield name, apolo(binary, words[1:])
 
 
-def commands(text: str) -> Iterator[list[str]]:
+def commands(text: str) -> Iterator[tuple[str, ...]]:
     """Every simple command of the blocks, without what is done with its output."""
     for block in re.findall(r"^ *```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
         for line in block.splitlines():
             words: list[str] = []
             for word in [*shlex.split(re.sub(r'"\$\(.*?\)"', "generated", line)), "|"]:
                 if word in ("|", ">"):
-                    yield from [words] if words else []
+                    yield from [tuple(words)] if words else []
                     words = []
                 elif words or not re.fullmatch(r"[A-Z_]+=.*", word):
                     words.append(word)
 
 
-def kubectl(program: str, words: list[str], root: Path) -> list[str]:
+def kubectl(program: str, words: tuple[str, ...], root: Path) -> list[str]:
     end = words.index("--") if "--" in words else len(words)
     command = [program, *words[:end], *NOWHERE, *words[end:]]
-    if words[:3] == ["apply", "-f", "-"]:
+    if words[:3] == ("apply", "-f", "-"):
         # To validate a manifest it would ask the server first.
         command.append("--validate=false")
     manifest = "apiVersion: v1\nkind: Pod\nmetadata: { name: a }\n"
@@ -58,7 +59,7 @@ def kubectl(program: str, words: list[str], root: Path) -> list[str]:
     return [] if done.returncode == 0 or UNDERSTOOD.search(said) else [said]
 
 
-def apolo(binary: str, words: list[str]) -> list[str]:
+def apolo(binary: str, words: tuple[str, ...]) -> list[str]:
     depth = 2 if words[0] in ("ca", "token", "kv") else 1
     done = subprocess.run([binary, *words[:depth], "--help"], capture_output=True, text=True)
     if done.returncode != 0:
