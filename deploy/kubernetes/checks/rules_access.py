@@ -84,6 +84,10 @@ def pods_hold_no_needless_rights(m: Manifests) -> Iterator[str]:
             own = rights.get("resourceNames") == [m.workload["metadata"]["name"]]
             if rights["resources"] != ["statefulsets"] or rights["verbs"] != ["get"] or not own:
                 yield f"{title(role)} may do more than get this StatefulSet"
+    for binding in m.of("RoleBinding"):
+        for subject in binding["subjects"]:
+            if subject.get("name") != account or "namespace" not in subject:
+                yield f"{title(binding)} binds {subject}, which is not the pods' account in a namespace"
     for kind in ("ClusterRole", "ClusterRoleBinding"):
         for it in m.of(kind):
             yield f"{title(it)} reaches beyond the namespace"
