@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator
 
-from . import chart, commands, kustomize, rules, rules_pods, schemas, tools
+from . import chart, commands, kustomize, pages, rules, rules_pods, schemas, tools
 from .manifests import Manifests, title
 
 # The base is no overlay, but what others begin from.
@@ -45,7 +45,9 @@ def checks(here: Path, found: dict[str, str], binary: str | None) -> Iterator[tu
         yield f"broken/{name}.yaml", breaks_one(kubectl, everything, here / "checks/broken", name)
     yield "no other broken manifests", strangers(here / "checks/broken")
     yield from chart.checks(here, found, held)
-    yield from commands.checks(here, found, binary)
+    root = here.parent.parent
+    yield from pages.checks(root)
+    yield from commands.checks(root, found, binary)
 
 
 def held(build: Callable[[], str]) -> Iterator[str]:

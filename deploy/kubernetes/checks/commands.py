@@ -1,4 +1,4 @@
-"""The README's commands: kubectl and helm must take their arguments, and apolo must have each command and flag."""
+"""The pages' commands: kubectl and helm must take their arguments, and apolo must have each command and flag."""
 
 import os
 import re
@@ -8,17 +8,19 @@ import tempfile
 from pathlib import Path
 from typing import Iterator
 
+from .pages import PAGES
+
 # Nobody listens there: a command that is understood fails to connect, and one that is not says so before.
 NOWHERE = ["--server=http://127.0.0.1:9", "--request-timeout=1s"]
 UNDERSTOOD = re.compile(r"connection refused|was refused|connect: |i/o timeout|unable to connect", re.IGNORECASE)
 
 
-def checks(here: Path, found: dict[str, str], binary: str | None) -> Iterator[tuple[str, list[str]]]:
+def checks(root: Path, found: dict[str, str], binary: str | None) -> Iterator[tuple[str, list[str]]]:
     # Each once, in their order.
-    for words in dict.fromkeys(commands((here / "README.md").read_text())):
-        name = f"README: {' '.join(words)[:90]}"
+    for words in dict.fromkeys(it for page in PAGES for it in commands((root / page).read_text())):
+        name = f"command: {' '.join(words)[:90]}"
         if words[0] == "kubectl":
-            yield name, kubectl(found["kubectl"], words[1:], here.parent.parent)
+            yield name, kubectl(found["kubectl"], words[1:], root)
             if words[1] == "exec" and binary:
                 yield f"{name}: apolo", apolo(binary, words[words.index("apolo") + 1 :])
         elif words[0] == "apolo" and binary:
@@ -30,7 +32,7 @@ def commands(text: str) -> Iterator[tuple[str, ...]]:
     for block in re.findall(r"^ *```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
         for line in block.splitlines():
             words: list[str] = []
-            for word in [*shlex.split(re.sub(r'"\$\(.*?\)"', "generated", line)), "|"]:
+            for word in [*shlex.split(re.sub(r'"\$\(.*?\)"', "generated", line), comments=True), "|"]:
                 if word in ("|", ">"):
                     yield from [tuple(words)] if words else []
                     words = []
@@ -47,7 +49,7 @@ def kubectl(program: str, words: tuple[str, ...], root: Path) -> list[str]:
     manifest = "apiVersion: v1\nkind: Pod\nmetadata: { name: a }\n"
     environment = {**os.environ, "KUBECONFIG": os.devnull}
     with tempfile.TemporaryDirectory() as directory:
-        # Paths in the README begin at the repository's root; files that it has made by then are made here.
+        # Paths on the pages begin at the repository's root; files that were made by then are made here.
         (Path(directory) / "deploy").symlink_to(root / "deploy")
         for file in (word.split("=")[-1] for word in words if word.startswith("--from-file=")):
             (Path(directory) / file).parent.mkdir(exist_ok=True)
@@ -60,7 +62,7 @@ def kubectl(program: str, words: tuple[str, ...], root: Path) -> list[str]:
 
 
 def apolo(binary: str, words: tuple[str, ...]) -> list[str]:
-    depth = 2 if words[0] in ("ca", "token", "kv") else 1
+    depth = 2 if words[0] in ("bench", "ca", "kv", "token") else 1
     done = subprocess.run([binary, *words[:depth], "--help"], capture_output=True, text=True)
     if done.returncode != 0:
         return [done.stderr.strip()]
