@@ -1,5 +1,7 @@
 """The chart: rendered by helm, held against the same schemas and rules, and the same as the base where nothing is set."""
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -39,8 +41,20 @@ def checks(here: Path, found: dict[str, str], held: Held) -> Iterator[tuple[str,
     yield "chart: the alerts of deploy/prometheus", other_alerts(
         Manifests(render(*everything)), here.parent / "prometheus" / "rules.yml"
     )
+    yield "chart: the version of Cargo.toml", other_versions(here.parent.parent, render)
     for name, (options, reason) in REFUSED.items():
         yield f"chart: refuses {name}", accepted(lambda options=options: render(*options), reason)
+
+
+def other_versions(root: Path, render: Callable[..., str]) -> Iterator[str]:
+    """One number in many places is forgotten in one of them."""
+    with open(root / "Cargo.toml", "rb") as file:
+        version = tomllib.load(file)["package"]["version"]
+    texts = {str(path): path.read_text() for path in (root / "deploy/kubernetes").rglob("*.yaml") if ".venv" not in path.parts}
+    for name, text in {**texts, "the chart": render()}.items():
+        for found in re.findall(r"\bapolo-bot:(\d[\w.-]*)", text):
+            if found != version:
+                yield f"{name} has apolo-bot:{found}, and Cargo.toml {version}"
 
 
 def linted(lint: Callable[[], str]) -> Iterator[str]:

@@ -44,9 +44,22 @@ class Manifests:
     def pod(self) -> Object:
         return self.spec["template"]["spec"]
 
-    def containers(self) -> Iterator[Object]:
-        yield from self.pod.get("initContainers", [])
-        yield from self.pod["containers"]
+    def pods(self) -> Iterator[tuple[str, Object]]:
+        """Every pod that is asked for, the nodes' and others."""
+        for it in self.objects:
+            spec = it.get("spec", {})
+            if it["kind"] == "Pod":
+                yield title(it), spec
+            elif it["kind"] == "CronJob":
+                yield title(it), spec["jobTemplate"]["spec"]["template"]["spec"]
+            elif "template" in spec:
+                yield title(it), spec["template"]["spec"]
+
+    def containers(self) -> Iterator[tuple[str, Object, Object]]:
+        """The name, the pod and itself of each container."""
+        for name, pod in self.pods():
+            for container in [*pod.get("initContainers", []), *pod["containers"]]:
+                yield f"{name}, container {container['name']},", pod, container
 
     @property
     def node(self) -> Object:

@@ -7,6 +7,9 @@ from .manifests import Manifests
 Rule = Callable[[Manifests], Iterator[str]]
 RULES: dict[str, Rule] = {}
 
+# Those that hold for any pod, not the nodes' alone.
+OF_ANY_POD: set[str] = set()
+
 # What the rules know of the binary.
 HTTP_PORT = 3000
 QUIC_PORT = 7400
@@ -19,9 +22,15 @@ def rule(function: Rule) -> Rule:
     return function
 
 
+def rule_of_any_pod(function: Rule) -> Rule:
+    OF_ANY_POD.add(function.__name__)
+    return rule(function)
+
+
 def broken(manifests: Manifests) -> dict[str, list[str]]:
     """The rules that do not hold, and why."""
-    found = {name: list(check(manifests)) for name, check in RULES.items()}
+    names = RULES if manifests.of("StatefulSet") else OF_ANY_POD
+    found = {name: list(RULES[name](manifests)) for name in names}
     return {name: why for name, why in found.items() if why}
 
 

@@ -5,7 +5,7 @@ import re
 from typing import Iterator
 
 from .manifests import Manifests, title
-from .rules import HTTP_PORT, QUIC_PORT, rule
+from .rules import HTTP_PORT, QUIC_PORT, rule, rule_of_any_pod
 
 # The volumes of the restricted Pod Security Standard.
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
@@ -13,22 +13,21 @@ VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persiste
 SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|KEY$", re.IGNORECASE)
 
 
-@rule
+@rule_of_any_pod
 def pods_are_restricted(m: Manifests) -> Iterator[str]:
     """The restricted Pod Security Standard is what a namespace may demand, and the node needs nothing beyond it."""
-    context = m.pod.get("securityContext", {})
-    for field in ("hostNetwork", "hostPID", "hostIPC"):
-        if m.pod.get(field):
-            yield f"{field} is set"
-    for volume in m.pod.get("volumes", []):
-        for kind in set(volume) - {"name"} - VOLUMES:
-            yield f"volume {volume['name']} is a {kind}"
-    if context.get("fsGroup") is None:
-        yield "without fsGroup the node can't write to its volume"
-    for container in m.containers():
+    for name, pod in m.pods():
+        for field in ("hostNetwork", "hostPID", "hostIPC"):
+            if pod.get(field):
+                yield f"{name} has {field}"
+        for volume in pod.get("volumes", []):
+            for kind in set(volume) - {"name"} - VOLUMES:
+                yield f"{name} has a volume of kind {kind}"
+        if pod.get("securityContext", {}).get("fsGroup") is None:
+            yield f"{name} has no fsGroup, so it can't write to its volume"
+    for name, pod, container in m.containers():
         own = container.get("securityContext", {})
-        both = {**context, **own}
-        name = f"container {container['name']}"
+        both = {**pod.get("securityContext", {}), **own}
         if both.get("runAsNonRoot") is not True or not both.get("runAsUser"):
             yield f"{name} may run as root"
         if both.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"):
@@ -42,15 +41,15 @@ def pods_are_restricted(m: Manifests) -> Iterator[str]:
                 yield f"{name} takes a port of the machine"
 
 
-@rule
+@rule_of_any_pod
 def root_file_systems_are_read_only(m: Manifests) -> Iterator[str]:
     """All that is written belongs on the data volume; elsewhere only an intruder writes."""
-    for container in m.containers():
+    for name, _, container in m.containers():
         if container.get("securityContext", {}).get("readOnlyRootFilesystem") is not True:
-            yield f"container {container['name']} may write to its image"
+            yield f"{name} may write to its image"
 
 
-@rule
+@rule_of_any_pod
 def secrets_are_in_secrets(m: Manifests) -> Iterator[str]:
     """ConfigMaps and values in manifests are read by many, and kept in version control."""
 
@@ -61,10 +60,10 @@ def secrets_are_in_secrets(m: Manifests) -> Iterator[str]:
         for name, value in config.get("data", {}).items():
             if is_secret(name, value) or "PRIVATE KEY-----" in str(value):
                 yield f"{title(config)} holds {name}"
-    for container in m.containers():
+    for name, _, container in m.containers():
         for env in container.get("env", []):
             if is_secret(env["name"], env.get("value")):
-                yield f"container {container['name']} has {env['name']} as a value"
+                yield f"{name} has {env['name']} as a value"
 
 
 @rule
@@ -73,12 +72,13 @@ def pods_hold_no_needless_rights(m: Manifests) -> Iterator[str]:
     account = m.pod.get("serviceAccountName")
     found = [it for it in m.of("ServiceAccount") if it["metadata"]["name"] == account]
     if not found:
-        yield "the pods run under the namespace's default ServiceAccount"
+        yield "the nodes run under the namespace's default ServiceAccount"
     if any(it.get("automountServiceAccountToken") is not False for it in found):
         yield f"ServiceAccount {account} gives its token to every pod"
     roles = m.of("Role")
-    if m.pod.get("automountServiceAccountToken") is not False and not roles:
-        yield "the pods hold a token of the Kubernetes API and need none"
+    for name, pod in m.pods():
+        if pod.get("automountServiceAccountToken") is not False and not (roles and pod is m.pod):
+            yield f"{name} holds a token of the Kubernetes API and needs none"
     for role in roles:
         for rights in role["rules"]:
             own = rights.get("resourceNames") == [m.workload["metadata"]["name"]]

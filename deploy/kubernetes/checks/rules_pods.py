@@ -4,7 +4,7 @@ import re
 from typing import Iterator
 
 from .manifests import NODE, Manifests, port_of
-from .rules import DRAIN_SECONDS_MAX, HTTP_PORT, rule
+from .rules import DRAIN_SECONDS_MAX, HTTP_PORT, rule, rule_of_any_pod
 
 # By which the binary takes its secrets, and which its --help has not: they are no flags.
 SECRETS = ("DISCORD_TOKEN", "APOLO_API_TOKEN", "APOLO_BOT_TOKEN")
@@ -75,27 +75,27 @@ def bots_outlive_their_node(m: Manifests) -> Iterator[str]:
             yield f"initContainer {container['name']} is no sidecar, so the node waits for its end"
 
 
-@rule
+@rule_of_any_pod
 def resources_are_set(m: Manifests) -> Iterator[str]:
     """A node without a share of the processor loses its lease to its neighbours, one without a limit of memory its
     neighbours to itself; and a limit of processor time stops it for parts of every 100 ms."""
-    for container in m.containers():
+    for name, _, container in m.containers():
         resources = container.get("resources", {})
-        for kind, name in (("requests", "cpu"), ("requests", "memory"), ("limits", "memory")):
-            if name not in resources.get(kind, {}):
-                yield f"container {container['name']} has no {kind}.{name}"
+        for kind, what in (("requests", "cpu"), ("requests", "memory"), ("limits", "memory")):
+            if what not in resources.get(kind, {}):
+                yield f"{name} has no {kind}.{what}"
         if "cpu" in resources.get("limits", {}) and container["name"] == NODE:
-            yield f"container {NODE} has limits.cpu"
+            yield f"{name} has limits.cpu"
 
 
-@rule
+@rule_of_any_pod
 def images_are_of_a_version(m: Manifests) -> Iterator[str]:
     """Nodes of one cluster must be of the version that somebody chose, also the one that starts again at night."""
-    for container in m.containers():
+    for name, _, container in m.containers():
         image = container["image"]
         tag = image.rsplit("/", 1)[-1].partition(":")[2]
         if "@sha256:" not in image and tag in ("", "latest"):
-            yield f"container {container['name']} runs {image}"
+            yield f"{name} runs {image}"
 
 
 @rule
