@@ -79,11 +79,12 @@ impl Board {
     }
 
     /// Ends a shard that runs here, so that the agent starts it anew: its handlers get their time, its connection is
-    /// closed, and its session goes on from the last checkpoint. Whether it runs here.
+    /// closed, and its session goes on from the last checkpoint. False where it does not run here, or ends already.
     #[must_use]
     pub fn respawn(&self, shard: ShardId) -> bool {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.get(&shard).map(|entry| entry.stop.cancel()).is_some()
+        let runs = entries.get(&shard).filter(|entry| !entry.stop.is_cancelled());
+        runs.map(|entry| entry.stop.cancel()).is_some()
     }
 
     pub(super) fn put(&self, shard: ShardId, entry: Entry) {

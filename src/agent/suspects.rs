@@ -6,19 +6,18 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::Agent;
+use super::{Agent, RunningShard};
 use crate::gateway::Phase;
 
 impl Agent {
     pub(super) fn look_for_suspects(&mut self, now: Instant) {
         self.name_the_flapping(now);
-        let mut connected = BTreeMap::new();
-        for (shard, held) in &self.running {
-            if held.status.borrow().phase == Phase::Connected {
-                connected.insert(*shard, held.received.sequence());
-            }
-        }
-        self.silence.observe(now, &connected);
+        let said = |held: &RunningShard| {
+            (held.status.borrow().phase == Phase::Connected).then(|| held.received.sequence())
+        };
+        let running: BTreeMap<_, _> =
+            self.running.iter().map(|(shard, held)| (*shard, said(held))).collect();
+        self.silence.observe(now, &running);
         for shard in self.silence.take_silent(now, self.options.shard_timeout) {
             warn!(%shard, "connected, and silent for the shard timeout while others are not; it starts anew");
             metrics::counter!("apolo_shards_silent_total").increment(1);
@@ -30,14 +29,12 @@ impl Agent {
 
     fn name_the_flapping(&mut self, now: Instant) {
         for (shard, held) in &mut self.running {
-            let (connects, why) = {
-                let status = held.status.borrow();
-                (status.connects, status.last_disconnect.clone())
-            };
-            let found = held.flapping.observe(now, connects);
+            let connected = held.status.borrow().phase == Phase::Connected;
+            let found = held.flapping.observe(now, connected);
             let was = std::mem::replace(&mut held.flapping.found, found.is_some());
             match (was, found) {
                 (false, Some(count)) => {
+                    let why = held.status.borrow().last_disconnect.clone();
                     let why = why.as_deref().unwrap_or("unknown");
                     warn!(%shard, count, why, "reconnects again and again");
                 }

@@ -76,7 +76,7 @@ pub(super) async fn undrain(arguments: NodeArguments) -> Result<(), Failure> {
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 The last resort for a shard whose handlers hang: they get 8 s to end, the connection is closed so that its session lives
-on, and its owner starts it anew. It costs no identify. What was handled in the last quarter of a second may be
+on, and its owner starts it anew with a RESUME. What was handled since the oldest event whose handler has not ended is
 delivered again, and says so (`redelivered`).
 
 Examples:

@@ -1,6 +1,11 @@
 //! Asks a running node: through its data directory's socket, or at an endpoint.
 
-use std::{error::Error, io, time::Duration};
+use std::{
+    error::Error,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header::CONTENT_TYPE};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -67,6 +72,21 @@ impl Client {
             .build()
             .map_err(|error| Failure::failed(format!("can't make an HTTP client: {error}")))?;
         Ok(Self { http, base, token: config.api_token.clone(), whom, _socket: socket })
+    }
+
+    /// The node that `config` names; or, where that has no socket yet since it waits for its cluster, whoever has its
+    /// HTTP port on this machine. For probes, which need no right.
+    pub(super) fn for_probes(config: &Config) -> Result<Self, Failure> {
+        if config.endpoint.is_some() || config.data_dir.join(SOCKET_FILE).exists() {
+            return Self::new(config);
+        }
+        let host = match config.http_addr.ip() {
+            ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            ip => ip,
+        };
+        let address = SocketAddr::new(host, config.http_addr.port());
+        let endpoint = Url::parse(&format!("http://{address}")).ok();
+        Self::new(&Config { endpoint, api_token: None, ..config.clone() })
     }
 
     /// How things stand, as the node sees them.

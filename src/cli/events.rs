@@ -41,15 +41,11 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = Client::new(&configure(arguments.flags)?)?;
     let mut seen = arguments.since;
-    let mut silent = false;
+    let (mut silent, mut answered) = (false, false);
     loop {
         match client.get::<Vec<Entry>>(&format!("events?since={seen}")).await {
             Ok(entries) => {
-                silent = false;
-                // A process that was started again counts from 1.
-                if let Some(first) = entries.first().filter(|first| first.id <= seen) {
-                    seen = first.id.saturating_sub(1);
-                }
+                (silent, answered) = (false, true);
                 for entry in entries {
                     seen = entry.id;
                     if arguments.json {
@@ -60,7 +56,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 }
             }
             // Whoever follows wants to see what comes after a restart too.
-            Err(failure) if arguments.follow && seen > arguments.since => {
+            Err(failure) if arguments.follow && answered => {
                 if !std::mem::replace(&mut silent, true) {
                     warn(&format!("{}; asking again", failure.message()));
                 }

@@ -5,9 +5,17 @@
 
 use std::{fmt, net::SocketAddr};
 
-use axum::{extract::Request, http::Method, middleware::Next, response::Response};
+use axum::{
+    extract::Request,
+    http::{Method, StatusCode},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
 
 use super::access::Way;
+
+/// So much of a path is recorded: the longest that there is has two names.
+const PATH_BYTES_MAX: usize = 256;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,7 +49,8 @@ impl fmt::Display for Caller {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unchanging;
 
-/// Records what is no GET, and who has taken a backup: it holds all.
+/// Records what is no GET, and who has taken a backup: it holds all. What was begun goes on, and is recorded, though its
+/// caller hangs up.
 pub(super) async fn record(request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     if reads && !request.uri().path().ends_with("/backup") {
@@ -49,13 +58,22 @@ pub(super) async fn record(request: Request, next: Next) -> Response {
     }
     let caller = request.extensions().get::<Caller>().copied();
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let response = next.run(request).await;
-    if response.extensions().get::<Unchanging>().is_none() {
-        let who = caller.map_or_else(|| "unknown".to_owned(), |caller| caller.to_string());
-        let status = response.status().as_u16();
-        // Escaped: the path is the caller's.
-        tracing::info!(target: "apolo::audit", who, %method, ?path, status, "asked for a change");
+    let path: String = request.uri().path().chars().take(PATH_BYTES_MAX).collect();
+    let answered = tokio::spawn(async move {
+        let response = next.run(request).await;
+        let unchanging = response.extensions().get::<Unchanging>().is_some();
+        let nothing =
+            matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+        if !unchanging && !nothing {
+            let who = caller.map_or_else(|| "unknown".to_owned(), |caller| caller.to_string());
+            let status = response.status().as_u16();
+            // Escaped: the path is the caller's.
+            tracing::info!(target: "apolo::audit", who, %method, ?path, status, "asked for a change");
+        }
+        response
+    });
+    match answered.await {
+        Ok(response) => response,
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
-    response
 }

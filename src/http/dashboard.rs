@@ -94,6 +94,14 @@ mod tests {
     }
 
     #[test]
+    fn the_time_line_knows_every_kind_of_event() {
+        let (.., timeline) = PARTS.iter().find(|(name, ..)| *name == "timeline.js").unwrap();
+        for kind in crate::timeline::Kind::ALL {
+            assert!(timeline.contains(&format!("  {}: [", kind.as_str())), "{}", kind.as_str());
+        }
+    }
+
+    #[test]
     fn what_a_browser_has_is_not_sent_again() {
         let mut headers = HeaderMap::new();
         let first = answer(&headers, CSS, "a {}");

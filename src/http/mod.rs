@@ -4,11 +4,12 @@
 //! each may take are bounded. It lets nobody change anything but the owner of the data directory, through its socket,
 //! and whoever shows the API's token.
 //!
-//! What it shows it gets as plain data, a [`View`]; it knows neither the shards nor the log.
+//! What it shows it gets as plain data, a [`View`] and a [`Timeline`]; it knows neither the shards nor the log. Every
+//! change that is asked for is recorded ([`audit`]).
 //!
 //! ```text
 //!  kubelet, Prometheus ──TCP──▶ ┐
-//!                               ├─▶ routes ──▶ Source::view, metrics, unhalt
+//!  the page, its streams ──────▶ ├─▶ routes ──▶ Source::view, survey, timeline, metrics, change
 //!  apolo status ──apolo.sock──▶ ┘
 //! ```
 
@@ -18,6 +19,7 @@ mod backup;
 mod bind;
 mod dashboard;
 mod kv;
+mod openapi;
 mod places;
 mod ready;
 mod routes;
@@ -49,7 +51,7 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::model::ShardId;
+use crate::model::{ShardId, UnixMillis};
 use crate::state::user::{RestoreStep, Restored};
 use crate::timeline::Timeline;
 
@@ -108,7 +110,7 @@ pub trait Source: Send + Sync + fmt::Debug + 'static {
 
     /// What happened since the process has started.
     fn timeline(&self) -> Timeline {
-        Timeline::default()
+        Timeline::new(UnixMillis(0))
     }
 
     /// The metrics in Prometheus' text form.

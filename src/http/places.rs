@@ -1,9 +1,12 @@
-//! Places for connections. Where all are taken the oldest gives way, so that whoever holds connections open, for whatever
-//! reason, can't keep a probe from being answered.
+//! Places for connections. Where all are taken, the oldest gives way whose request is not being worked on, so that whoever
+//! holds connections open, for whatever reason, can't keep a probe from being answered.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -20,7 +23,33 @@ pub(super) struct Places {
 #[derive(Debug, Default)]
 struct Taken {
     next: u64,
-    open: BTreeMap<u64, CancellationToken>,
+    open: BTreeMap<u64, (CancellationToken, Busy)>,
+}
+
+/// Whether a connection's request is being worked on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Busy(Arc<AtomicUsize>);
+
+impl Busy {
+    /// It is until what is returned is dropped.
+    pub(super) fn begin(&self) -> Working {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Working(self.clone())
+    }
+
+    fn is_busy(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// A request that is being worked on.
+#[derive(Debug)]
+pub(super) struct Working(Busy);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A connection's place. It is free again when this is dropped.
@@ -28,6 +57,7 @@ struct Taken {
 pub(super) struct Place {
     /// Cancelled where it has to give way.
     pub(super) must_go: CancellationToken,
+    pub(super) busy: Busy,
     number: u64,
     taken: Arc<Mutex<Taken>>,
     _free: OwnedSemaphorePermit,
@@ -38,24 +68,32 @@ impl Places {
         Self { free: Arc::new(Semaphore::new(count)), taken: Arc::default() }
     }
 
-    /// A place, at once or as soon as the oldest connection has gone.
+    /// A place, at once or as soon as another connection has gone for it.
     pub(super) async fn take(&self) -> Place {
         let free = match Arc::clone(&self.free).try_acquire_owned() {
             Ok(free) => free,
             Err(_) => {
-                if let Some((_, oldest)) = lock(&self.taken).open.pop_first() {
-                    oldest.cancel();
+                if let Some(goes) = lock(&self.taken).remove_oldest() {
+                    goes.cancel();
                     metrics::counter!("apolo_http_evicted_total").increment(1);
                 }
                 Arc::clone(&self.free).acquire_owned().await.expect("it is never closed")
             }
         };
-        let must_go = CancellationToken::new();
+        let (must_go, busy) = (CancellationToken::new(), Busy::default());
         let mut taken = lock(&self.taken);
         let number = taken.next;
         taken.next += 1;
-        taken.open.insert(number, must_go.clone());
-        Place { must_go, number, taken: Arc::clone(&self.taken), _free: free }
+        taken.open.insert(number, (must_go.clone(), busy.clone()));
+        Place { must_go, busy, number, taken: Arc::clone(&self.taken), _free: free }
+    }
+}
+
+impl Taken {
+    fn remove_oldest(&mut self) -> Option<CancellationToken> {
+        let idle = self.open.iter().find(|(_, (_, busy))| !busy.is_busy());
+        let number = idle.or_else(|| self.open.iter().next()).map(|(number, _)| *number)?;
+        self.open.remove(&number).map(|(must_go, _)| must_go)
     }
 }
 
@@ -90,5 +128,19 @@ mod tests {
 
         let _fourth = fourth.await;
         assert!(!third.must_go.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_change_goes_last() {
+        let places = Places::new(2);
+        let (first, second) = (places.take().await, places.take().await);
+        let working = first.busy.begin();
+
+        assert!(Box::pin(places.take()).as_mut().now_or_never().is_none());
+        assert!(!first.must_go.is_cancelled() && second.must_go.is_cancelled());
+
+        drop(working);
+        assert!(Box::pin(places.take()).as_mut().now_or_never().is_none());
+        assert!(first.must_go.is_cancelled());
     }
 }

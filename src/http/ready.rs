@@ -114,16 +114,15 @@ fn notes(view: &View) -> Vec<String> {
     over.chain(old).chain(flapping(view)).collect()
 }
 
-/// Each of its connections looks well.
-fn flapping(view: &View) -> impl Iterator<Item = String> {
-    view.shards.iter().filter_map(|row| {
-        let count = row.connects_of_late?;
-        let why = row.last_disconnect.as_deref().unwrap_or("for no reason that is known");
-        Some(format!(
-            "shard {} has connected {count} times in 10 minutes, last because the connection ended: {why}",
-            row.shard
-        ))
-    })
+/// Each of their connections looks well.
+fn flapping(view: &View) -> Option<String> {
+    let found = || view.shards.iter().filter(|row| row.connects_of_late.is_some());
+    let why = found().find_map(|row| row.last_disconnect.as_deref());
+    let why = why.unwrap_or("nothing is known of why");
+    let shards = list(found())?;
+    Some(format!(
+        "connected again and again in the last 10 minutes: {shards}; the first for: {why}"
+    ))
 }
 
 /// Whether somebody is there for every group that events wait for.

@@ -13,13 +13,14 @@ use axum::{
 };
 use serde::Serialize;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::model::{ShardId, Token};
 
 use super::{
     Change, HealthBody, Source, access,
     access::Way,
-    audit, backup, dashboard, kv, readiness,
+    audit, backup, dashboard, kv, openapi, readiness,
     streams::{self, STREAMS_MAX},
     tokens,
 };
@@ -37,6 +38,7 @@ pub(super) const INDEX: &str = "apolo (in a browser this is the dashboard)
 /ready                200 or 503; every condition and whether it holds
 /startup              200 once the data directory is open; no other node is needed for it
 /metrics              Prometheus
+/api/v1/openapi.json  all of this for programs: OpenAPI 3.1
 /api/v1/status        everything that this node sees
 /api/v1/status/stream the same as server-sent events, each second
 /api/v1/shards        one row for each shard
@@ -56,8 +58,11 @@ pub(super) const INDEX: &str = "apolo (in a browser this is the dashboard)
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) source: Arc<dyn Source>,
-    /// The places of readers of streams.
-    pub(super) streams: Arc<Semaphore>,
+    /// The places of readers of either stream.
+    pub(super) events: Arc<Semaphore>,
+    pub(super) looks: Arc<Semaphore>,
+    /// The server ends.
+    pub(super) stop: CancellationToken,
     token: Option<Token>,
 }
 
@@ -75,12 +80,19 @@ struct Problem<'a> {
 }
 
 /// The routes. Each connection adds its [`Caller`](audit::Caller), and the [`Way`] by which it came.
-pub(super) fn router(source: Arc<dyn Source>, token: Option<Token>) -> Router {
+pub(super) fn router(
+    source: Arc<dyn Source>,
+    token: Option<Token>,
+    stop: CancellationToken,
+) -> Router {
+    let places = || Arc::new(Semaphore::new(STREAMS_MAX));
+    let shared = Shared { source, events: places(), looks: places(), stop, token };
     Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/startup", get(startup))
         .route("/metrics", get(metrics))
+        .route("/api/v1/openapi.json", get(openapi::document))
         .route("/api/v1/status", get(status))
         .route("/api/v1/shards", get(shards))
         .route("/api/v1/unhalt", post(unhalt))
@@ -105,7 +117,7 @@ pub(super) fn router(source: Arc<dyn Source>, token: Option<Token>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(bound_time))
         .layer(middleware::from_fn(audit::record))
-        .with_state(Shared { source, streams: Arc::new(Semaphore::new(STREAMS_MAX)), token })
+        .with_state(shared)
 }
 
 async fn bound_time(request: Request, next: Next) -> Response {

@@ -20,9 +20,16 @@ use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
 use crate::model::Token;
 
-use super::{Source, access::Way, audit::Caller, places::Places, routes, socket::Socket};
+use super::{
+    Source,
+    access::Way,
+    audit::Caller,
+    places::{Busy, Places},
+    routes,
+    socket::Socket,
+};
 
-/// Open connections on each of port and socket. For one more, the oldest gives way.
+/// Open connections on each of port and socket. For one more, an old one gives way.
 const CONNECTIONS_MAX: usize = 512;
 
 /// A caller that dawdles over its headers, or keeps an idle connection, is let go after this.
@@ -69,8 +76,9 @@ impl Server {
     ///
     /// Where the socket can't be made in the data directory.
     pub fn start(options: Options<'_>, source: Arc<dyn Source>) -> io::Result<Self> {
-        let routes = routes::router(source, options.token);
-        let server = Self { routes, stop: CancellationToken::new(), tasks: TaskTracker::new() };
+        let stop = CancellationToken::new();
+        let routes = routes::router(source, options.token, stop.clone());
+        let server = Self { routes, stop, tasks: TaskTracker::new() };
         server.listen(Way::Tcp, Listener::Tcp(options.listener));
         if let Some(directory) = options.data_dir {
             server.serve_socket(directory)?;
@@ -107,7 +115,9 @@ impl Server {
                         let (routes, stop) = (routes.clone(), stop.clone());
                         tasks.spawn(async move {
                             let gone = place.must_go.clone();
-                            gone.run_until_cancelled(serve(stream, (routes, caller), stop)).await;
+                            let busy = place.busy.clone();
+                            let serving = serve(stream, (routes, caller, busy), stop);
+                            gone.run_until_cancelled(serving).await;
                             drop(place);
                         });
                     }
@@ -149,15 +159,23 @@ impl Listener {
     }
 }
 
-async fn serve<S>(stream: S, (routes, caller): (Router, Caller), stop: CancellationToken)
-where
+async fn serve<S>(
+    stream: S,
+    (routes, caller, busy): (Router, Caller, Busy),
+    stop: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let routes = TowerToHyperService::new(routes);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(caller);
         request.extensions_mut().insert(caller.way());
-        routes.call(request)
+        let (working, answer) = (busy.begin(), routes.call(request));
+        async move {
+            let answer = answer.await;
+            drop(working);
+            answer
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -220,7 +238,8 @@ mod tests {
     /// A connection over a pipe, and its end.
     fn connect() -> (DuplexStream, JoinHandle<()>) {
         let (near, far) = duplex(1_024);
-        let routes = (routes::router(Arc::new(Stuck), None), Caller::User(None));
+        let router = routes::router(Arc::new(Stuck), None, CancellationToken::new());
+        let routes = (router, Caller::User(None), Busy::default());
         (near, tokio::spawn(serve(far, routes, CancellationToken::new())))
     }
 

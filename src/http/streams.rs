@@ -1,6 +1,6 @@
 //! What happens, as it happens: server-sent events (WHATWG HTML, "Server-sent events").
 //!
-//! A stream ends by itself before its connection has to. A browser's `EventSource` comes back at once, says what it had
+//! A stream ends by itself before its connection has to, and with the server. A browser's `EventSource` comes back at once, says what it had
 //! last, and nobody sees a gap.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -24,6 +24,7 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, sleep_until, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     ShardRow, Source, View, readiness,
@@ -31,7 +32,8 @@ use super::{
 };
 use crate::timeline::Entry;
 
-/// Readers at once. Each costs a look at all shards every second; one more is turned away, and its browser tries again.
+/// Readers of each stream at once. One of `status` costs a look at all shards every second; one more is turned away, and
+/// its browser tries again.
 pub(super) const STREAMS_MAX: usize = 32;
 
 /// A stream ends after this, well before [its connection](super::server) is let go.
@@ -71,7 +73,7 @@ async fn events(
     if !wants_stream(&headers) {
         return Json(timeline.since(since)).into_response();
     }
-    let Ok(place) = Arc::clone(&shared.streams).try_acquire_owned() else {
+    let Ok(place) = Arc::clone(&shared.events).try_acquire_owned() else {
         return full();
     };
     let seen = last_event_id(&headers).unwrap_or(since);
@@ -89,19 +91,19 @@ async fn events(
             }
         }
     });
-    stream(entries.flatten(), place)
+    stream(entries.flatten(), place, shared.stop)
 }
 
 /// Everything that this node sees, each second: `status` without the shards, `ready`, and `shards` that have changed.
 async fn status(State(shared): State<Shared>) -> Response {
-    let Ok(place) = Arc::clone(&shared.streams).try_acquire_owned() else {
+    let Ok(place) = Arc::clone(&shared.looks).try_acquire_owned() else {
         return full();
     };
     let looks = unfold(Looks::new(shared.source), |mut looks| async move {
         let messages = looks.next().await;
         Some((iter(messages), looks))
     });
-    stream(looks.flatten(), place)
+    stream(looks.flatten(), place, shared.stop)
 }
 
 /// One reader's looks.
@@ -171,29 +173,35 @@ fn without_shards(view: &View) -> serde_json::Value {
     value
 }
 
-fn message(entry: Entry) -> Event {
+fn message(entry: Arc<Entry>) -> Event {
     let event = Event::default().id(entry.id.to_string()).event(entry.kind.as_str());
-    event.json_data(&entry).unwrap_or_default()
+    event.json_data(&*entry).unwrap_or_default()
 }
 
 fn json(name: &str, value: &impl serde::Serialize) -> Option<Event> {
     Event::default().event(name).json_data(value).ok()
 }
 
-fn stream<S>(messages: S, place: OwnedSemaphorePermit) -> Response
+fn stream<S>(messages: S, place: OwnedSemaphorePermit, stop: CancellationToken) -> Response
 where
     S: Stream<Item = Event> + Send + 'static,
 {
     let until = Instant::now() + STREAM_TIME;
     let first = iter([Event::default().retry(RETRY).comment("apolo")]);
     let messages = Box::pin(first.chain(messages));
-    let bounded = unfold((messages, place), move |(mut messages, place)| async move {
-        let message = timeout_at(until, messages.next()).await.ok()??;
-        Some((Ok::<_, Infallible>(message), (messages, place)))
+    let bounded = unfold((messages, place, stop), move |(mut messages, place, stop)| async move {
+        let next = stop.run_until_cancelled(messages.next());
+        let message = timeout_at(until, next).await.ok()???;
+        Some((Ok::<_, Infallible>(message), (messages, place, stop)))
     });
-    // Whatever lies between must pass it on as it comes.
-    let unbuffered = [(header::CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")];
-    (unbuffered, Sse::new(bounded)).into_response()
+    let headers = [
+        // Whatever lies between must pass it on as it comes.
+        (header::CACHE_CONTROL, "no-store"),
+        (X_ACCEL_BUFFERING, "no"),
+        // The next stream has the whole of a connection's time again.
+        (header::CONNECTION, "close"),
+    ];
+    (headers, Sse::new(bounded)).into_response()
 }
 
 /// nginx' word for it.
@@ -211,7 +219,7 @@ fn last_event_id(headers: &HeaderMap) -> Option<u64> {
 fn full() -> Response {
     problem(
         StatusCode::SERVICE_UNAVAILABLE,
-        &format!("{STREAMS_MAX} readers have streams already; close one, or ask another node"),
+        &format!("{STREAMS_MAX} readers have this stream already; close one, or ask another node"),
     )
 }
 

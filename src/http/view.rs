@@ -234,7 +234,7 @@ pub struct ShardRow {
     pub members: u64,
     /// Round trip of the last heartbeat.
     pub latency_ms: Option<u64>,
-    /// Connections since the node started.
+    /// Attempts to connect since its owner started it.
     pub connects: u64,
     /// How often it connected in the last ten minutes, where that is too often.
     #[serde(default)]

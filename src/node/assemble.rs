@@ -1,11 +1,18 @@
 //! A node that has become a member, put together.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::{FutureExt as _, join4};
 use tokio::{
     runtime,
     sync::{Notify, watch},
+    task::spawn_blocking,
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -105,7 +112,12 @@ impl Parts {
         let over = target::watch(raft.clone(), member.me, target, stop.rest.clone());
         let keeping = AbortOnDropHandle::new(self.threads.spawn(keeping));
         let telling = story::tell(raft.clone(), self.front.told(), stop.rest.clone());
-        let upkeep = join4(upkeep(self.metrics, stop.rest.clone()), over, keeping, telling);
+        let upkeep = join4(
+            upkeep(self.metrics, self.config.data_dir.clone(), stop.rest.clone()),
+            over,
+            keeping,
+            telling,
+        );
         let upkeep = tokio::spawn(upkeep.map(drop));
         self.http.serve_socket(&self.config.data_dir).map_err(NodeError::Socket)?;
         Ok(Node {
@@ -230,12 +242,27 @@ fn connection(config: &Config, token: &Token, url: String) -> Result<gateway::Op
     Ok(gateway::Options { hosts, ..options })
 }
 
-/// Keeps the metrics' memory bounded between two scrapes.
-async fn upkeep(metrics: Option<Metrics>, stop: CancellationToken) {
+/// Keeps the metrics' memory bounded between two scrapes, and looks at what a scrape should not wait for.
+async fn upkeep(metrics: Option<Metrics>, directory: PathBuf, stop: CancellationToken) {
     let Some(metrics) = metrics else {
         return;
     };
     while timeout(METRICS_FOLD_EVERY, stop.cancelled()).await.is_err() {
         metrics.fold();
+        let directory = directory.clone();
+        if let Ok(bytes) = spawn_blocking(move || bytes_in(&directory)).await {
+            metrics::gauge!("apolo_store_bytes").set(bytes as f64);
+        }
     }
+}
+
+/// What a data directory takes. A file that goes meanwhile takes nothing.
+fn bytes_in(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(found) if found.is_dir() => bytes_in(&entry.path()),
+        Ok(found) => found.len(),
+        Err(_) => 0,
+    });
+    bytes.sum()
 }

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use metrics::gauge;
 
 use crate::http::{NodeRow, Phase, Role, View, readiness};
-use crate::model::{ShardStatus, UnixMillis};
+use crate::model::{NodeId, ShardStatus, UnixMillis};
+use crate::state::State;
+use crate::transport::Path;
 
 /// What the view does not say.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,21 @@ pub(super) fn publish(view: &View, more: More) {
     if let Some(limits) = view.identifies {
         gauge!("apolo_identifies_limit").set(limits.total);
         gauge!("apolo_identifies_remaining").set(limits.remaining);
+    }
+}
+
+/// Sets what says how the way to each other node is. Of one that is not connected there is nothing to say.
+pub(super) fn publish_paths(state: &State, me: NodeId, paths: &BTreeMap<NodeId, Path>) {
+    for (id, node) in state.nodes().iter().filter(|(id, _)| **id != me) {
+        let path = paths.get(id);
+        let peer = || node.name.clone();
+        let number = |of: fn(&Path) -> f64| path.map_or(f64::NAN, of);
+        gauge!("apolo_transport_round_trip_seconds", "peer" => peer())
+            .set(number(|path| path.round_trip.as_secs_f64()));
+        gauge!("apolo_transport_sent_packets", "peer" => peer())
+            .set(number(|path| path.sent as f64));
+        gauge!("apolo_transport_lost_packets", "peer" => peer())
+            .set(number(|path| path.lost as f64));
     }
 }
 

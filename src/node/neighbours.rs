@@ -1,5 +1,7 @@
 //! What nodes ask of each other's processes: how their shards are, and to start some anew.
 //!
+//! Answers are JSON: their rows are the API's, which grow, and nodes of two versions ask each other.
+//!
 //! The replicated state says who owns a shard and how far it is durably handled. What its connection is doing this very
 //! second only its owner knows.
 
@@ -9,17 +11,17 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, watch},
+    task::spawn_blocking,
     time::{Instant, timeout},
 };
 use tracing::info;
 
 use crate::agent::Board;
 use crate::http::ShardRow;
-use crate::lease::{decode, encode};
 use crate::model::{LogIndex, NodeId, ShardId};
 use crate::state::{Presence, State};
-use crate::transport::{self, Protocol, Refused, Transport};
+use crate::transport::{self, Path, Protocol, Refused, Transport};
 
 /// A node that takes longer is shown as the state knows it.
 const ANSWER_WITHIN: Duration = Duration::from_millis(400);
@@ -33,8 +35,8 @@ const FRESH: Duration = Duration::from_millis(500);
 /// What a node said counts for this long where it does not answer the next time.
 const KEPT_FOR: Duration = Duration::from_secs(3);
 
-/// Rows in one answer: each takes some hundred bytes, and a frame holds a mebibyte.
-const ROWS_MAX: usize = 2_048;
+/// Rows in one answer: each takes half a kilobyte, and a frame holds a mebibyte.
+const ROWS_MAX: usize = 1_024;
 
 /// What one node asks another.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -77,7 +79,13 @@ pub(super) struct Said {
     pub(super) rows: BTreeMap<ShardId, ShardRow>,
 }
 
-pub(super) type Answers = BTreeMap<NodeId, Said>;
+/// What the others say.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// How far this node had applied by then.
+    pub(super) applied: LogIndex,
+    pub(super) nodes: BTreeMap<NodeId, Said>,
+}
 
 /// Answers of a while ago.
 type Remembered = Option<(Instant, Arc<Answers>)>;
@@ -95,33 +103,39 @@ impl Neighbours {
         Self { me, transport, remembered: Arc::default() }
     }
 
+    /// How the way to each of them is that is connected.
+    pub(super) fn paths(&self) -> BTreeMap<NodeId, Path> {
+        self.transport.paths().into_iter().collect()
+    }
+
     /// Asks all nodes that are present. Who does not answer in time is left out.
-    pub(super) async fn ask(&self, state: &State) -> Arc<Answers> {
+    pub(super) async fn ask(&self, states: &watch::Receiver<Arc<State>>) -> Arc<Answers> {
         let mut remembered = self.remembered.lock().await;
         if let Some((at, answers)) = remembered.as_ref()
             && at.elapsed() < FRESH
         {
             return Arc::clone(answers);
         }
-        let asked = self.others(state).map(async |node| {
+        let others = self.others(&states.borrow());
+        let asked = others.iter().copied().map(async |node| {
             let said = timeout(ANSWER_WITHIN, self.how(node)).await;
             Some((node, said.ok()??))
         });
-        let mut answers: Answers = join_all(asked).await.into_iter().flatten().collect();
-        for (node, said) in remembered.iter().flat_map(|(_, before)| before.iter()) {
-            if said.at.elapsed() < KEPT_FOR {
+        let mut answers: BTreeMap<_, _> = join_all(asked).await.into_iter().flatten().collect();
+        for (node, said) in remembered.iter().flat_map(|(_, before)| before.nodes.iter()) {
+            if said.at.elapsed() < KEPT_FOR && others.contains(node) {
                 answers.entry(*node).or_insert_with(|| said.clone());
             }
         }
+        let answers = Answers { applied: states.borrow().applied(), nodes: answers };
         let answers = Arc::new(answers);
         *remembered = Some((Instant::now(), Arc::clone(&answers)));
         answers
     }
 
-    fn others(&self, state: &State) -> impl Iterator<Item = NodeId> {
+    fn others(&self, state: &State) -> Vec<NodeId> {
         let present = state.nodes().iter().filter(|(_, node)| node.presence == Presence::Present);
-        let others: Vec<_> = present.map(|(id, _)| *id).filter(|id| *id != self.me).collect();
-        others.into_iter()
+        present.map(|(id, _)| *id).filter(|id| *id != self.me).collect()
     }
 
     async fn how(&self, node: NodeId) -> Option<Said> {
@@ -161,9 +175,9 @@ impl Neighbours {
     }
 
     async fn request(&self, node: NodeId, ask: &Ask, within: Duration) -> Option<Answer> {
-        let request = encode(ask);
+        let request = serde_json::to_vec(ask).ok()?;
         let asked = self.transport.request(node, Protocol::Neighbour, &request, within);
-        decode(&asked.await.ok()?).ok()
+        serde_json::from_slice(&asked.await.ok()?).ok()
     }
 }
 
@@ -187,8 +201,11 @@ pub(super) fn serve(
         transport::answer(move |_, request: Bytes| {
             let answer = Arc::clone(&answer);
             async move {
-                let ask = decode(&request).map_err(|_| Refused::Failed)?;
-                Ok(encode(&answer(ask)).into())
+                let ask = serde_json::from_slice(&request).map_err(|_| Refused::Failed)?;
+                // Not on the threads that keep the lease: thousands of rows take milliseconds.
+                let answered = spawn_blocking(move || serde_json::to_vec(&answer(ask))).await;
+                let answer = answered.map_err(|_| Refused::Failed)?;
+                Ok(answer.map_err(|_| Refused::Failed)?.into())
             }
         }),
     );
@@ -245,7 +262,8 @@ mod tests {
             row.last_disconnect = Some("w".repeat(120));
         }
 
-        let bytes = encode(&Answer::How(Box::new(page(look, ShardId(0)))));
+        let answer = Answer::How(Box::new(page(look, ShardId(0))));
+        let bytes = serde_json::to_vec(&answer).unwrap();
 
         assert!(bytes.len() < Protocol::Neighbour.frame_max(), "{}", bytes.len());
     }

@@ -30,7 +30,9 @@ pub(super) async fn respawn(
         }
     }
     if owners.is_empty() {
-        return Err("nobody owns it at present; the leader gives it an owner".to_owned());
+        return Err(
+            "nobody owns what was asked for at present; the leader gives it an owner".to_owned()
+        );
     }
     let asked = owners.iter().map(async |(node, shards)| {
         if *node == me {
@@ -45,10 +47,13 @@ pub(super) async fn respawn(
         answers.iter().filter(|(_, count)| count.is_none()).map(|(node, _)| name(node)).collect();
     let count: u32 = answers.iter().filter_map(|(_, count)| *count).sum();
     match (count, silent.as_slice()) {
-        (0, []) => Err("its owner does not run it: see `apolo shards`".to_owned()),
+        (0, []) => {
+            Err("nothing runs that could start anew, or it does so already: see `apolo shards`"
+                .to_owned())
+        }
         (_, []) => Ok(Changed { done: done(count, wanted) }),
         (_, silent) => Err(format!(
-            "{count} shards start anew; no answer came from {}: ask again, or see `apolo status`",
+            "{count} of the shards start anew; no answer came from {}: ask again, or see `apolo status`",
             silent.join(", ")
         )),
     }

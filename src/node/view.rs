@@ -83,7 +83,7 @@ impl Front {
         metrics: Option<Metrics>,
         waiting: watch::Receiver<Option<Waiting>>,
     ) -> Self {
-        let timeline = Timeline::default();
+        let timeline = Timeline::new(UnixMillis::now());
         Self { name, metrics, waiting, timeline, started: Instant::now(), node: OnceLock::new() }
     }
 
@@ -187,6 +187,10 @@ impl Source for Front {
 
 impl NodeView {
     fn nodes(&self, state: &State) -> Vec<NodeRow> {
+        let mut shards: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for held in state.shards().values().filter_map(Shard::assignment) {
+            *shards.entry(held.node).or_default() += 1;
+        }
         let members = self.raft.members().borrow().clone();
         let leader = self.leader();
         let row = |(id, node): (&NodeId, &state::Node)| NodeRow {
@@ -203,26 +207,60 @@ impl NodeView {
             },
             lost: node.presence == Presence::Lost,
             drains: node.drain != Drain::No,
-            shards: state.owned_by(*id).count(),
+            shards: shards.get(id).copied().unwrap_or_default(),
             boot: node.boot.0,
             said: None,
         };
         state.nodes().iter().map(row).collect()
     }
 
+    fn view_of(&self, state: &State) -> View {
+        View {
+            node: http::Node {
+                id: self.me.to_string(),
+                name: self.name.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                uptime_ms: millis(self.started.elapsed()),
+            },
+            health: state.health().map(|health| as_known_here(health, self.right.holds())),
+            term: state.lead().map_or(0, |lead| lead.term),
+            leader: self.leader().map(|leader| {
+                let known = state.nodes().get(&leader);
+                known.map_or_else(|| leader.to_string(), |node| node.name.clone())
+            }),
+            lease: self.right.holds(),
+            started: true,
+            waiting: None,
+            nodes: self.nodes(state),
+            store_failure: self.raft.failure().map(|failure| failure.to_string()),
+            write_under_way_ms: self.raft.write_under_way().map(millis),
+            draining: self.draining.is_cancelled(),
+            halted: state.ledger().halted().map(halt),
+            identifies: state.ledger().limits(),
+            target: self.shards_per_pod.map(|soft_target| target::target(state, soft_target)),
+            kept: Kept { bytes: state.user().bytes(), limit: TOTAL_BYTES_MAX },
+            consumers: self.bot_port.as_ref().map(ShownPort::view),
+            shards: self.rows(state),
+        }
+    }
+
     /// The view, with what the others say of themselves just now.
     async fn survey(&self) -> View {
+        let answers = self.neighbours.ask(&self.raft.states()).await;
         let state = self.state();
-        let answers = self.neighbours.ask(&state).await;
-        let mut view = self.view();
+        let mut view = self.view_of(&state);
         add(&mut view, &state, (self.me, millis(self.started.elapsed())), &answers);
         view
     }
 
     /// What others are told of this node.
     pub(super) fn look(&self) -> Look {
-        let state = self.state();
-        let rows = self.rows(&state).into_iter().filter(|row| row.here).collect();
+        let (state, now) = (self.state(), Instant::now());
+        let row = |seen: ShardNow| {
+            let shard = state.shards().get(&seen.shard)?;
+            Some(row(&state, seen.shard, shard, Some(&seen), now))
+        };
+        let rows = self.board.shards().into_iter().filter_map(row).collect();
         Look { uptime_ms: millis(self.started.elapsed()), applied: state.applied(), rows }
     }
 
@@ -247,34 +285,7 @@ impl NodeView {
 
 impl Source for NodeView {
     fn view(&self) -> View {
-        let state = self.state();
-        View {
-            node: http::Node {
-                id: self.me.to_string(),
-                name: self.name.clone(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                uptime_ms: millis(self.started.elapsed()),
-            },
-            health: state.health().map(|health| as_known_here(health, self.right.holds())),
-            term: state.lead().map_or(0, |lead| lead.term),
-            leader: self.leader().map(|leader| {
-                let known = state.nodes().get(&leader);
-                known.map_or_else(|| leader.to_string(), |node| node.name.clone())
-            }),
-            lease: self.right.holds(),
-            started: true,
-            waiting: None,
-            nodes: self.nodes(&state),
-            store_failure: self.raft.failure().map(|failure| failure.to_string()),
-            write_under_way_ms: self.raft.write_under_way().map(millis),
-            draining: self.draining.is_cancelled(),
-            halted: state.ledger().halted().map(halt),
-            identifies: state.ledger().limits(),
-            target: self.shards_per_pod.map(|soft_target| target::target(&state, soft_target)),
-            kept: Kept { bytes: state.user().bytes(), limit: TOTAL_BYTES_MAX },
-            consumers: self.bot_port.as_ref().map(ShownPort::view),
-            shards: self.rows(&state),
-        }
+        self.view_of(&self.state())
     }
 
     fn metrics(&self) -> String {
@@ -285,6 +296,8 @@ impl Source for NodeView {
             now: UnixMillis::now(),
         };
         gauges::publish(&self.view(), more);
+        let state = self.state();
+        gauges::publish_paths(&state, self.me, &self.neighbours.paths());
         if let Some(port) = &self.bot_port {
             port.publish();
         }
@@ -346,11 +359,12 @@ fn as_known_here(health: SystemHealth, holds: bool) -> SystemHealth {
 
 /// Puts what the others have answered into a view.
 fn add(view: &mut View, state: &State, (me, uptime_ms): (NodeId, u64), answers: &Answers) {
-    let applied = answers.values().map(|said| said.applied).chain([state.applied()]);
+    let applied = answers.nodes.values().map(|said| said.applied).chain([answers.applied]);
     let furthest = applied.max().unwrap_or_default();
     let lag = |applied: LogIndex| furthest.0.saturating_sub(applied.0);
+    // The view is of this very state: its rows are in the order of the nodes.
     for (row, id) in view.nodes.iter_mut().zip(state.nodes().keys()) {
-        let said = match answers.get(id) {
+        let said = match answers.nodes.get(id) {
             Some(said) => NodeSaid {
                 version: said.version.clone(),
                 uptime_ms: said.uptime_ms,
@@ -360,7 +374,7 @@ fn add(view: &mut View, state: &State, (me, uptime_ms): (NodeId, u64), answers: 
             None if *id == me => NodeSaid {
                 version: view.node.version.clone(),
                 uptime_ms,
-                lag: lag(state.applied()),
+                lag: lag(answers.applied),
                 round_trip_us: 0,
             },
             None => continue,
@@ -369,7 +383,7 @@ fn add(view: &mut View, state: &State, (me, uptime_ms): (NodeId, u64), answers: 
     }
     for row in &mut view.shards {
         let owner = state.shards().get(&row.shard).and_then(|shard| shard.assignment());
-        let said = owner.and_then(|held| answers.get(&held.node)?.rows.get(&row.shard));
+        let said = owner.and_then(|held| answers.nodes.get(&held.node)?.rows.get(&row.shard));
         // One that has moved meanwhile is another's, or has begun anew.
         if let Some(said) = said.filter(|said| !row.here && said.epoch == row.epoch) {
             *row = ShardRow { here: false, ..said.clone() };

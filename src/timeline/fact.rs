@@ -123,7 +123,8 @@ pub struct Fact {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// Grows by one with each entry of this process.
+    /// Grows by one with each entry of a process. The first is about when that has started, in milliseconds since 1970, so
+    /// that no two processes give the same.
     pub id: u64,
     /// When the node that tells it learned of it, in milliseconds since 1970.
     pub at_ms: UnixMillis,

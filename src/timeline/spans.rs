@@ -35,6 +35,8 @@ impl Spans {
     /// A node is lost with these shards.
     pub(super) fn lose(&mut self, before: &State, from: NodeId, now: Instant) {
         let shards: BTreeSet<_> = before.owned_by(from).map(|(shard, _)| shard).collect();
+        // What was on its way to it is the failover's.
+        self.0.retain(|what, _| !matches!(what, What::Handoff { to, .. } if *to == from));
         if !shards.is_empty() {
             self.add(What::Failover { from }, name(before, from), shards, now);
         }
@@ -43,7 +45,15 @@ impl Spans {
     /// A shard goes from owner to owner. What a lost node had is its failover's already.
     pub(super) fn moved(&mut self, before: &State, after: &State, step: Moved, now: Instant) {
         let (Some(from), Some(to)) = (step.from, step.to) else { return };
-        let lost = after.nodes().get(&from).is_none_or(|node| node.presence == Presence::Lost);
+        // What goes on to another node did not end where it was to.
+        for (what, span) in &mut self.0 {
+            if matches!(what, What::Handoff { to: meant, .. } if *meant != to) {
+                span.waiting.remove(&step.shard);
+                span.shards.remove(&step.shard);
+            }
+        }
+        let known = after.nodes().get(&from).or_else(|| before.nodes().get(&from));
+        let lost = known.is_none_or(|node| node.presence == Presence::Lost);
         if !lost {
             let what = What::Handoff { from, to };
             self.add(what, name(before, from), BTreeSet::from([step.shard]), now);

@@ -198,29 +198,42 @@ fn a_sentence_names_the_first_shards_and_counts_all() {
 
 #[test]
 fn a_reader_goes_on_where_it_was_and_one_of_another_process_gets_all() {
-    let timeline = Timeline::default();
+    let timeline = Timeline::new(UnixMillis(100));
     let fact = || Fact::at(Kind::NodeBack, "apolo-0");
     timeline.push([fact(), fact(), fact()], UnixMillis(5));
 
     let ids = |since| timeline.since(since).iter().map(|entry| entry.id).collect::<Vec<_>>();
 
-    assert_eq!(ids(0), [1, 2, 3]);
-    assert_eq!(ids(2), [3]);
-    assert_eq!(ids(3), Vec::<u64>::new());
-    assert_eq!(ids(900), [1, 2, 3]);
-    assert_eq!(*timeline.last().borrow(), 3);
+    assert_eq!(ids(0), [101, 102, 103]);
+    assert_eq!(ids(102), [103]);
+    assert_eq!(ids(103), Vec::<u64>::new());
+    for others in [2, 99, 104, 900] {
+        assert_eq!(ids(others), [101, 102, 103], "{others}");
+    }
+    assert_eq!(*timeline.last().borrow(), 103);
 }
 
 #[test]
 fn the_oldest_entries_give_way() {
-    let timeline = Timeline::default();
+    let timeline = Timeline::new(UnixMillis(100));
     for _ in 0..ENTRIES_MAX + 2 {
         timeline.push([Fact::at(Kind::NodeBack, "apolo-0")], UnixMillis(5));
     }
 
     let kept = timeline.since(0);
 
-    assert_eq!((kept.len(), kept[0].id), (ENTRIES_MAX, 3));
+    assert_eq!((kept.len(), kept[0].id), (ENTRIES_MAX, 103));
+}
+
+#[test]
+fn entries_that_name_all_shards_of_the_largest_bot_are_bounded_too() {
+    let timeline = Timeline::new(UnixMillis(0));
+    for _ in 0..100 {
+        let shards = (0..16_384).map(ShardId).collect();
+        timeline.push([Fact { shards, ..Fact::at(Kind::ShardReady, "apolo-0") }], UnixMillis(5));
+    }
+
+    assert_eq!(timeline.since(0).len(), 16);
 }
 
 #[test]

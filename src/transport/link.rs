@@ -19,7 +19,7 @@ use super::{
     frame::{FrameReader, FrameWriter},
     hello::Purpose,
     limits::{BULK_STREAMS_MAX, CONTROL_STREAMS_MAX, MESSAGE_STREAMS_MAX},
-    network::Connection,
+    network::{Connection, Path},
     protocol::Class,
     shared::Shared,
 };
@@ -124,6 +124,10 @@ impl Drop for Place {
 }
 
 impl Link {
+    pub(super) fn path(&self) -> Path {
+        self.connection.path()
+    }
+
     pub(super) fn new(
         shared: Arc<Shared>,
         connection: Arc<dyn Connection>,

@@ -43,6 +43,7 @@ pub use counters::Counters;
 pub use door::{Doorstep, KnockError, Porter};
 pub use error::{CloseCode, Ended, Refused, StartError, StreamError, TransportError};
 pub use hello::{Local, PROTOCOL_MAX, PROTOCOL_MIN, Standing};
+pub use network::Path;
 pub use options::{Options, Timings};
 pub use peer::Addresses;
 pub use protocol::{Protocol, allowed};

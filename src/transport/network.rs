@@ -8,6 +8,7 @@ use std::{
     net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_util::future::BoxFuture;
@@ -82,6 +83,9 @@ pub(super) trait Connection: fmt::Debug + Send + Sync + 'static {
     /// The next stream that the peer opens.
     fn accept(&self) -> BoxFuture<'_, Result<Pipe, Ended>>;
 
+    /// How the way to the other end is.
+    fn path(&self) -> Path;
+
     /// Closes at once. What is under way is lost.
     fn close(&self, code: CloseCode, reason: &str);
 
@@ -90,6 +94,17 @@ pub(super) trait Connection: fmt::Debug + Send + Sync + 'static {
 
     /// The end, if it has come.
     fn has_ended(&self) -> Option<Ended>;
+}
+
+/// How the way to a peer is, over the life of a connection.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Path {
+    /// The smoothed time there and back.
+    pub round_trip: Duration,
+    /// Packets that were sent.
+    pub sent: u64,
+    /// Those of them that were taken for lost.
+    pub lost: u64,
 }
 
 /// Both directions of a stream.

@@ -13,7 +13,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::{
     CloseCode, Ended, Refused, StreamError,
-    network::{Connected, Connection, Holder, Pipe, ReceiveHalf, SendHalf},
+    network::{Connected, Connection, Holder, Path, Pipe, ReceiveHalf, SendHalf},
     tls,
 };
 
@@ -45,6 +45,11 @@ impl Connection for QuicConnection {
 
     fn remote(&self) -> SocketAddr {
         self.connection.remote_address()
+    }
+
+    fn path(&self) -> Path {
+        let path = self.connection.stats().path;
+        Path { round_trip: path.rtt, sent: path.sent_packets, lost: path.lost_packets }
     }
 
     fn open(&self) -> BoxFuture<'_, Result<Pipe, Ended>> {

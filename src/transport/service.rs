@@ -19,8 +19,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::model::{BootEpoch, NodeId};
 
 use super::{
-    Addresses, CloseCode, Counters, Ended, Handler, Options, Peer, Porter, Protocol, StartError,
-    Stream, StreamError, TransportError, allowed, dial,
+    Addresses, CloseCode, Counters, Ended, Handler, Options, Path, Peer, Porter, Protocol,
+    StartError, Stream, StreamError, TransportError, allowed, dial,
     limits::{MEETINGS_MAX, STOP},
     link::Link,
     peer::Slot,
@@ -127,6 +127,14 @@ impl Transport {
     pub fn connected(&self) -> Vec<Peer> {
         let peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
         peers.values().filter_map(|slot| slot.peers().borrow().clone()).collect()
+    }
+
+    /// How the way to each peer is that is connected.
+    #[must_use]
+    pub fn paths(&self) -> Vec<(NodeId, Path)> {
+        let peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let links = peers.iter().filter_map(|(node, slot)| Some((*node, slot.link()?.path())));
+        links.collect()
     }
 
     /// Serves `protocol` with `handler` from now on.

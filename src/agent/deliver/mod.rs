@@ -15,9 +15,11 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt as _};
+use metrics::histogram;
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::{JoinError, JoinSet},
+    time::Instant,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -357,8 +359,11 @@ impl Deliverer {
                 let lane = lane.unwrap_or_else(|| guild_of(name.as_str(), &raw));
                 self.lanes.start(lane);
                 let handler = AssertUnwindSafe(handler).catch_unwind();
+                let began = Instant::now();
                 self.running.spawn(async move {
-                    Done { lane, sequence, generation, failure: failure(handler.await) }
+                    let failure = failure(handler.await);
+                    histogram!("apolo_handler_seconds").record(began.elapsed());
+                    Done { lane, sequence, generation, failure }
                 });
                 return Ok(Started::Runs);
             }

@@ -1,7 +1,6 @@
 //! What the machine gives a node.
 
 use std::{
-    fs::{self, File},
     io::{self, Write as _},
     path::Path,
     time::Duration,
@@ -70,8 +69,8 @@ pub(super) async fn disk(config: &Config) -> Vec<Finding> {
 
 /// How long it takes until what is written is durable: the middle, and the worst.
 fn measure(directory: &Path) -> io::Result<(Duration, Duration)> {
-    let path = directory.join(format!(".apolo-doctor-{}", std::process::id()));
-    let mut file = File::options().write(true).create_new(true).open(&path)?;
+    // Without a name, so that nothing stays behind.
+    let mut file = tempfile::tempfile_in(directory)?;
     let timed = (0..WRITES).map(|_| {
         let began = Instant::now();
         file.write_all(&[0; 4_096])?;
@@ -79,7 +78,6 @@ fn measure(directory: &Path) -> io::Result<(Duration, Duration)> {
         Ok(began.elapsed())
     });
     let timed: io::Result<Vec<_>> = timed.collect();
-    fs::remove_file(&path)?;
     let mut timed = timed?;
     timed.sort_unstable();
     Ok((timed[WRITES / 2], timed[WRITES - 1]))
@@ -139,6 +137,6 @@ mod tests {
 
         assert_ne!(found[0].verdict, Verdict::Failure, "{found:?}");
         assert!(found[0].detail.contains("a barrier takes"), "{found:?}");
-        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
     }
 }

@@ -121,8 +121,8 @@ fn line(finding: &Finding) -> String {
 
 /// The node that runs on this data directory, if one does.
 async fn running(config: &Config) -> bool {
-    match super::client::Client::new(config) {
-        Ok(client) => client.probe::<serde_json::Value>("health").await.is_ok(),
+    match super::client::Client::for_probes(config) {
+        Ok(client) => client.probe::<crate::http::HealthBody>("health").await.is_ok(),
         Err(_) => false,
     }
 }

@@ -14,6 +14,7 @@ const KINDS = {
   nodeDraining: ['draining', 'nodes'],
   nodeUndrained: ['undrained', 'nodes'],
   leaderChanged: ['leader', 'nodes'],
+  nodeStarted: ['started', 'nodes'],
   shardReady: ['ready', 'shards'],
   shardDisconnected: ['disconnected', 'shards'],
   shardDead: ['dead', 'shards'],

@@ -7,7 +7,7 @@ use tokio::time::sleep_until;
 
 use crate::transport::{
     CloseCode, Ended, Identity,
-    network::{Connection, Holder, Pipe},
+    network::{Connection, Holder, Path, Pipe},
 };
 
 use super::wire::Wire;
@@ -40,6 +40,10 @@ impl Connection for SimulatedConnection {
 
     fn remote(&self) -> SocketAddr {
         self.wire.ends[1 - self.side]
+    }
+
+    fn path(&self) -> Path {
+        Path::default()
     }
 
     fn open(&self) -> BoxFuture<'_, Result<Pipe, Ended>> {
