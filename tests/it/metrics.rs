@@ -1,4 +1,4 @@
-//! The page about metrics, and the code.
+//! The page about metrics, the code, and what is drawn and alerted on by them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -61,6 +61,63 @@ fn rules_name_only_metrics_that_exist() {
         in_rules(&rules).into_iter().filter(|name| !code.contains_key(name)).collect();
 
     assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+/// What Prometheus' own clients have, and `metrics-process` with them.
+const OF_A_PROCESS: [&str; 8] = [
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_threads",
+    "process_virtual_memory_bytes",
+    "process_virtual_memory_max_bytes",
+];
+
+/// Every metric that is asked for somewhere in a dashboard.
+fn in_dashboard(value: &serde_json::Value, found: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for key in ["expr", "query", "definition"] {
+                let Some(text) = fields.get(key).and_then(serde_json::Value::as_str) else {
+                    continue;
+                };
+                let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+                let names =
+                    words.filter(|word| word.starts_with("apolo_") || word.starts_with("process_"));
+                found.extend(names.map(|name| name.trim_end_matches("_bucket").to_owned()));
+            }
+            fields.values().for_each(|field| in_dashboard(field, found));
+        }
+        serde_json::Value::Array(items) => {
+            items.iter().for_each(|item| in_dashboard(item, found));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn dashboards_draw_only_metrics_that_the_page_explains() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = on_page(&fs::read_to_string(root.join("docs/METRICS.md")).expect("the page"));
+    let dashboards = fs::read_dir(root.join("deploy/grafana")).expect("the dashboards");
+    let mut drawn = BTreeSet::new();
+    for entry in dashboards {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let text = fs::read_to_string(&path).expect("a dashboard");
+            in_dashboard(&serde_json::from_str(&text).expect("JSON"), &mut drawn);
+        }
+    }
+
+    let unknown: Vec<_> = drawn
+        .iter()
+        .filter(|name| !page.contains_key(*name) && !OF_A_PROCESS.contains(&name.as_str()))
+        .collect();
+
+    assert!(unknown.is_empty(), "{unknown:?}");
+    assert!(drawn.len() >= 30, "{}", drawn.len());
 }
 
 #[expect(clippy::print_stderr, reason = "a test that skips says so")]
