@@ -46,8 +46,7 @@ WORKDIR /var/lib/apolo
 VOLUME /var/lib/apolo
 # HTTP, bots in other languages, and the other nodes.
 EXPOSE 3000 3001 7400/udp
-# Whether the process answers, not whether it is ready: a node that waits for the others must not be killed for it. By HTTP,
-# since a node opens its socket only once it is a member of a cluster. Whoever moves --http-addr replaces this.
+# Whether the process answers, not whether it is ready: a node that waits for the others must not be killed for it.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
-    CMD ["/usr/local/bin/apolo", "status", "--endpoint", "http://127.0.0.1:3000"]
+    CMD ["/usr/local/bin/apolo", "health"]
 ENTRYPOINT ["/usr/local/bin/apolo"]

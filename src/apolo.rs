@@ -13,6 +13,7 @@ use crate::gateway::EventTypeFlags;
 use crate::ipc::{Call, Handlers};
 use crate::model::ShardId;
 use crate::node::{Node, NodeError, Options, shutdown_requested};
+use crate::telemetry::Metrics;
 
 /// A bot and what it runs with.
 ///
@@ -184,7 +185,9 @@ impl Apolo {
 }
 
 fn options(config: Config, bot: Arc<dyn DynBot>, handlers: Handlers) -> Options {
-    Options { handlers, ..Options::new(config, bot) }
+    // A bot that has a recorder of its own keeps it.
+    let metrics = Metrics::start().ok();
+    Options { handlers, metrics, ..Options::new(config, bot) }
 }
 
 async fn run(options: Options) -> Result<(), NodeError> {

@@ -114,6 +114,11 @@ impl Metrics {
             Self { handle: recorder.handle(), process: metrics_process::Collector::default() };
         metrics::set_global_recorder(recorder).map_err(|_| AlreadyStarted("metrics"))?;
         metrics.process.describe();
+        // An alert on the increase of what is not there yet misses the first.
+        metrics::counter!("apolo_sessions_lost_total").increment(0);
+        metrics::counter!("apolo_nodes_lost_total").increment(0);
+        metrics::counter!("apolo_shards_silent_total").increment(0);
+        metrics::counter!("apolo_shards_dead_total").increment(0);
         Ok(metrics)
     }
 

@@ -109,7 +109,7 @@ pub enum ConfigError {
         reason: String,
     },
     /// A secret can't be used.
-    #[error("the secret in {origin} {problem}")]
+    #[error("the secret {origin} {problem}")]
     Secret {
         /// Where it came from.
         origin: Origin,

@@ -12,7 +12,7 @@ use futures_util::future::{FutureExt as _, join4};
 use tokio::{
     runtime,
     sync::{Notify, watch},
-    task::spawn_blocking,
+    task::{JoinHandle, spawn_blocking},
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -103,22 +103,11 @@ impl Parts {
         let (draining, leave) = (CancellationToken::new(), Arc::new(Notify::new()));
         let mut view = self.view(&member, (&board, &kv), doors.wishes.clone());
         (view.draining, view.leave) = (draining.clone(), Arc::clone(&leave));
-        self.front.open(view);
-        self.show_to_neighbours(&member, board.clone());
+        self.show(view, &member);
         if let Some((port, token)) = self.bot_port.as_ref().zip(bot_token) {
             port.open(&self.config, self.hub(port, token, (&board, &ipc), raft.states()));
         }
-        let target = self.config.shards_per_pod;
-        let over = target::watch(raft.clone(), member.me, target, stop.rest.clone());
-        let keeping = AbortOnDropHandle::new(self.threads.spawn(keeping));
-        let telling = story::tell(raft.clone(), self.front.told(), stop.rest.clone());
-        let upkeep = join4(
-            upkeep(self.metrics, self.config.data_dir.clone(), stop.rest.clone()),
-            over,
-            keeping,
-            telling,
-        );
-        let upkeep = tokio::spawn(upkeep.map(drop));
+        let upkeep = self.background(&member, keeping, &stop.rest);
         self.http.serve_socket(&self.config.data_dir).map_err(NodeError::Socket)?;
         Ok(Node {
             board,
@@ -161,7 +150,25 @@ impl Parts {
         }
     }
 
-    fn show_to_neighbours(&self, member: &Member, board: Board) {
+    /// What goes on beside everything else, until `stop`.
+    fn background(
+        &self,
+        member: &Member,
+        keeping: impl Future<Output = ()> + Send + 'static,
+        stop: &CancellationToken,
+    ) -> JoinHandle<()> {
+        let (raft, stop) = (member.raft.clone(), || stop.clone());
+        let telling = story::tell(raft.clone(), self.front.told(), stop());
+        let over = target::watch(raft, member.me, self.config.shards_per_pod, stop());
+        let keeping = AbortOnDropHandle::new(self.threads.spawn(keeping));
+        let upkeep = upkeep(self.metrics.clone(), self.config.data_dir.clone(), stop());
+        tokio::spawn(join4(upkeep, over, keeping, telling).map(drop))
+    }
+
+    /// From here on the node is shown over HTTP, and to the others.
+    fn show(&self, view: NodeView, member: &Member) {
+        let board = view.board.clone();
+        self.front.open(view);
         // Weak: what is shown holds the way to the others.
         let shown = Arc::downgrade(&self.front);
         let look = move || shown.upgrade().map(|front| front.look()).unwrap_or_default();

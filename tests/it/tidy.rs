@@ -75,7 +75,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "timeline",
         ],
     ),
-    ("apolo", &["model", "config", "ipc", "gateway", "bot", "node"]),
+    ("apolo", &["model", "config", "telemetry", "ipc", "gateway", "bot", "node"]),
     (
         "cli",
         &[
