@@ -14,6 +14,7 @@ mod metrics;
 mod model;
 mod node;
 mod operate;
+mod secrets;
 mod sharding;
 mod simulator;
 mod tidy;
