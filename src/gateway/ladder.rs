@@ -339,6 +339,36 @@ mod tests {
         }
     }
 
+    /// 448 shards lose Discord at once, and reach it again an hour later.
+    #[test]
+    fn an_hour_without_discord_is_no_storm_and_everything_resumes_within_a_minute() {
+        let began = Instant::now();
+        let back = began + Duration::from_secs(3_600);
+        let mut seconds = std::collections::BTreeMap::<u64, u32>::new();
+        for shard in 0..448_u32 {
+            let mut ladder = Ladder::new(Backoff::default());
+            let (mut now, mut attempt, mut attempts) = (began, RESUME, 0);
+            let mut cause = Cause::Closed(None);
+            let mut ready = Some(3_600);
+            while now < back {
+                // Spread as good randomness is, and the same in every run.
+                let random = f64::from((shard * 7_919 + attempts * 104_729) % 1_000) / 1_000.0;
+                let next = ladder.after(&ended(cause, attempt, ready), true, now, random);
+                let Step::Try { at, attempt: next } = next.step else { panic!("{next:?}") };
+                assert!(matches!(next, Attempt::Resume(_)), "no session is given up");
+                (now, attempt, cause, ready) = (at, next, Cause::NotConnected, None);
+                attempts += 1;
+                *seconds.entry((now - began).as_secs()).or_default() += 1;
+            }
+            assert!(attempts <= 130, "{attempts} attempts of one shard");
+            assert!(now <= back + Duration::from_secs(60), "resumed within a minute of its return");
+        }
+
+        // Beyond the first doublings a thirtieth to a sixtieth of the fleet tries in a second.
+        let most = seconds.range(300..3_600).map(|(_, count)| *count).max();
+        assert!(most.is_some_and(|most| most <= 448 / 10), "{most:?} attempts in one second");
+    }
+
     #[test]
     fn after_a_healthy_connection_the_retry_leaves_most_of_a_second_to_the_handshake() {
         for random in [0.0, 0.5, 1.0] {

@@ -244,6 +244,20 @@ mod tests {
     }
 
     #[test]
+    fn without_discord_a_node_is_alive_and_says_what_its_shards_do() {
+        let mut view = view(3);
+        for row in &mut view.shards {
+            (row.status, row.phase) = (ShardStatus::Disconnected, Phase::BackingOff);
+        }
+        assert_eq!(failing(&view), Vec::<String>::new(), "they are getting it back");
+
+        // After SHARD_TIMEOUT.
+        view.shards.iter_mut().for_each(|row| row.status = ShardStatus::Dead);
+        assert_eq!(failing(&view), ["shards: dead: 0, 1, 2"]);
+        assert_eq!(view.stall(), None, "and is not started again for it");
+    }
+
+    #[test]
     fn who_runs_more_shards_than_it_should_is_noted_and_ready_all_the_same() {
         let mut view = view(3);
         let over = vec![Excess { node: "apolo-0".to_owned(), shards: 3 }];
