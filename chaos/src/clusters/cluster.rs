@@ -1,6 +1,6 @@
 //! A running cluster with its Discord, and what can be waited for.
 
-use std::{collections::BTreeMap, io, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use apolo::{
     ShardTotal,
@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     account::{Account, Totals},
-    nodes::Nodes,
+    nodes::{Nodes, view},
 };
-use crate::kills::audit;
+use crate::kills::{Life, audit};
 
 /// How many nodes, under what load.
 #[derive(Clone, Debug)]
@@ -70,12 +70,13 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 /// Of a node that is told to stop: apolo's own limit is 10 s.
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 
+/// By the simulator, for a RESUME.
+const REPLAYED: Duration = Duration::from_secs(10);
+
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Between two looks through HTTP, which cost the nodes something.
 const VIEW_EVERY: Duration = Duration::from_millis(50);
-
-const LOG_LINES: usize = 12;
 
 pub(super) struct Cluster {
     pub(super) nodes: Nodes,
@@ -106,15 +107,7 @@ impl Cluster {
     /// The simulator runs, and no node yet.
     pub(super) async fn prepare(options: &ClusterOptions) -> Result<Self, ClusterError> {
         let directory = TempDir::new()?;
-        let simulator = Simulator::start(simulator::Options {
-            guilds: options.guilds,
-            recommended_shards: ShardTotal::new(options.shards).unwrap_or(ShardTotal::ONE),
-            event_rate: options.event_rate,
-            buffer: Some(buffer(options)),
-            max_concurrency: 64,
-            ..simulator::Options::default()
-        })
-        .await?;
+        let simulator = discord(options, REPLAYED).await?;
         let nodes = Nodes::new(&options.program, directory.path(), options.nodes, &simulator)?;
         Ok(Self { nodes, simulator, shards: options.shards as usize, _directory: directory })
     }
@@ -221,41 +214,67 @@ impl Cluster {
     }
 
     pub(super) fn late(&self, what: &str, within: Duration, seen: String) -> ClusterError {
-        let log = self.nodes.logs(LOG_LINES);
+        let log = self.nodes.logs();
         ClusterError::Late { what: what.to_owned(), within, seen, log }
     }
 
     /// Stops the events, waits for the last one, and compares what the bots wrote with what the simulator knows.
     pub(super) async fn account(self) -> Account {
-        self.simulator.set_event_rate(0.0);
-        let settled = async {
-            while audit(&self.nodes.lives(), &self.simulator.truth()).lost > 0
-                || self.totals().await.is_some_and(|totals| totals.wrong > 0)
-            {
-                sleep(LOOK_EVERY * 20).await;
-            }
-        };
-        // What is missing is the account's to tell.
-        let _ = timeout(SETTLED_WITHIN, settled).await;
-        let truth = self.simulator.truth();
-        let totals = self.totals().await;
-        Account::new(self.shards, audit(&self.nodes.lives(), &truth), &truth, totals)
-    }
-
-    /// What the cluster has counted, by any node's account.
-    async fn totals(&self) -> Option<Totals> {
-        for nth in self.nodes.living() {
-            if let Some(view) = self.nodes.view_of(nth).await {
-                return Some(Totals::new(&view, &self.simulator.truth()));
-            }
-        }
-        None
+        let (all, living) = (self.nodes.http_addresses(), self.nodes.living());
+        let living: Vec<_> = living.map(|nth| all[nth]).collect();
+        settle(&self.simulator, self.shards, || self.nodes.lives(), &living).await
     }
 }
 
-/// Ten seconds of the rate, and as much again as a shard's fair part may vary.
-fn buffer(options: &ClusterOptions) -> usize {
-    (options.event_rate * 10.0 / f64::from(options.shards)) as usize + 1_000
+/// Stops the events, waits for the last one, and compares what the bots wrote with what the simulator knows and the
+/// living nodes have counted.
+pub(super) async fn settle(
+    simulator: &Simulator,
+    shards: usize,
+    lives: impl Fn() -> Vec<Life>,
+    living: &[SocketAddr],
+) -> Account {
+    simulator.set_event_rate(0.0);
+    let settled = async {
+        while audit(&lives(), &simulator.truth()).lost > 0
+            || totals(simulator, living).await.is_some_and(|totals| totals.wrong > 0)
+        {
+            sleep(LOOK_EVERY * 20).await;
+        }
+    };
+    // What is missing is the account's to tell.
+    let _ = timeout(SETTLED_WITHIN, settled).await;
+    let truth = simulator.truth();
+    let totals = totals(simulator, living).await;
+    Account::new(shards, audit(&lives(), &truth), &truth, totals)
+}
+
+/// What the cluster has counted, by any node's account.
+async fn totals(simulator: &Simulator, living: &[SocketAddr]) -> Option<Totals> {
+    for address in living {
+        if let Some(view) = view(*address).await {
+            return Some(Totals::new(&view, &simulator.truth()));
+        }
+    }
+    None
+}
+
+/// A Discord that replays what so long has brought.
+pub(super) async fn discord(
+    options: &ClusterOptions,
+    replayed: Duration,
+) -> Result<Simulator, simulator::StartError> {
+    let each = options.event_rate * replayed.as_secs_f64() / f64::from(options.shards);
+    Simulator::start(simulator::Options {
+        guilds: options.guilds,
+        recommended_shards: ShardTotal::new(options.shards).unwrap_or(ShardTotal::ONE),
+        event_rate: options.event_rate,
+        // As much again as a shard's fair part may vary.
+        buffer: Some(each as usize + 1_000),
+        max_concurrency: 64,
+        ..simulator::Options::default()
+    })
+    .await
 }
 
 /// Shards with a connection that gets a session's events.
@@ -264,7 +283,8 @@ pub(super) fn established(truth: &Truth) -> usize {
     open.filter(|it| it.established_ms.is_some_and(|at| at <= truth.at_ms)).count()
 }
 
-fn agree(views: &[View], living: usize) -> bool {
+/// They all see `living` nodes that are not lost, one leader, and a lease of their own.
+pub(super) fn agree(views: &[View], living: usize) -> bool {
     let leaders: BTreeMap<_, usize> = views.iter().fold(BTreeMap::new(), |mut leaders, view| {
         *leaders.entry(view.leader.clone()).or_default() += 1;
         leaders
@@ -278,7 +298,7 @@ fn agree(views: &[View], living: usize) -> bool {
         })
 }
 
-fn summary(views: &[View]) -> String {
+pub(super) fn summary(views: &[View]) -> String {
     let one = |view: &View| {
         let rows = view.nodes.iter();
         let rows: Vec<_> = rows

@@ -12,7 +12,7 @@ use super::{
 use crate::powerloss::{Loss, Volume, VolumeOptions};
 
 /// A wiped node votes again: the goal is 60 s.
-const VOTER_WITHIN: Duration = Duration::from_secs(120);
+pub(super) const VOTER_WITHIN: Duration = Duration::from_secs(120);
 
 /// So long those that lost their memory must not lead, form, or run a shard: many elections.
 const HOLD_STILL: Duration = Duration::from_secs(5);

@@ -29,6 +29,8 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// What a change through the nodes' HTTP port must show.
 pub(super) const API_TOKEN: &str = "chaos";
 
+const LOG_LINES: usize = 12;
+
 /// How long a node may take to answer a question.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -206,30 +208,32 @@ impl Nodes {
     /// What all lives wrote.
     pub(super) fn lives(&self) -> Vec<Life> {
         let files = self.nodes.iter().flat_map(|node| &node.lives);
-        files.map(|file| Life { records: records(file), began_ms: 0 }).collect()
+        files.map(|file| Life { records: Records::read(file), began_ms: 0 }).collect()
     }
 
     /// What a node's last life has written so far.
     pub(super) fn last_life(&self, nth: usize) -> Vec<Record> {
-        self.nodes[nth].lives.last().map(|file| records(file)).unwrap_or_default()
+        self.nodes[nth].lives.last().map(|file| Records::read(file)).unwrap_or_default()
     }
 
     /// The last lines of every node's log.
-    pub(super) fn logs(&self, lines: usize) -> String {
-        let mut all = String::new();
-        for node in &self.nodes {
-            let path = self.directory.join(format!("{}.log", node.name));
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            let text: Vec<&str> = text.lines().collect();
-            let end = text[text.len().saturating_sub(lines)..].join("\n");
-            all.push_str(&format!("--- {}\n{end}\n", node.name));
-        }
-        all
+    pub(super) fn logs(&self) -> String {
+        let logs = self.nodes.iter().map(|node| self.directory.join(format!("{}.log", node.name)));
+        last_lines(&logs.collect::<Vec<_>>())
     }
 }
 
-fn records(file: &Path) -> Vec<Record> {
-    Records::open(file).map(Iterator::collect).unwrap_or_default()
+/// The last lines of each file.
+pub(super) fn last_lines(logs: &[PathBuf]) -> String {
+    let mut all = String::new();
+    for log in logs {
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        let text: Vec<&str> = text.lines().collect();
+        let end = text[text.len().saturating_sub(LOG_LINES)..].join("\n");
+        let name = log.file_stem().unwrap_or_default().display();
+        all.push_str(&format!("--- {name}\n{end}\n"));
+    }
+    all
 }
 
 /// Copies a directory with all that is in it; what is no file (a socket) is left out.
@@ -249,7 +253,7 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// How things look from the node at `address`.
-async fn view(address: SocketAddr) -> Option<View> {
+pub(super) async fn view(address: SocketAddr) -> Option<View> {
     let asked = async {
         let answer = ask(address, "GET", "/api/v1/status").await?;
         let body = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
@@ -261,19 +265,24 @@ async fn view(address: SocketAddr) -> Option<View> {
 }
 
 async fn ask(address: SocketAddr, method: &str, path: &str) -> Option<Vec<u8>> {
-    let mut stream = TcpStream::connect(address).await.ok()?;
-    let request = format!(
+    let text = format!(
         "{method} {path} HTTP/1.1\r\nHost: apolo\r\nConnection: close\r\nContent-Length: 0\r\n\
          Authorization: Bearer {API_TOKEN}\r\n\r\n"
     );
-    stream.write_all(request.as_bytes()).await.ok()?;
+    request(address, &text).await
+}
+
+/// What is answered, until the connection ends.
+pub(super) async fn request(address: SocketAddr, text: &str) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    stream.write_all(text.as_bytes()).await.ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.ok()?;
     Some(answer)
 }
 
 /// A port that is free for TCP and UDP.
-fn free_port(random: &mut StdRng) -> io::Result<SocketAddr> {
+pub(super) fn free_port(random: &mut StdRng) -> io::Result<SocketAddr> {
     const TRIES: usize = 1_000;
     for _ in 0..TRIES {
         let address = SocketAddr::from(([127, 0, 0, 1], random.random_range(PORTS)));

@@ -87,6 +87,11 @@ impl Records {
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self(BufReader::new(File::open(path)?)))
     }
+
+    /// All of them; none where there is no such file.
+    pub(crate) fn read(path: &Path) -> Vec<Record> {
+        Self::open(path).map(Iterator::collect).unwrap_or_default()
+    }
 }
 
 impl Iterator for Records {
