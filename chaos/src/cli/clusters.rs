@@ -1,4 +1,4 @@
-use super::{ended, progress};
+use super::{ended, kubelet::Kubelet, progress};
 use apolo_chaos::clusters::{
     Account, ClusterError, ClusterOptions, FreezeReport, LinearOptions, RollingReport, Shape,
     cluster_kills, freeze, linear, move_all, partition, power_loss, restore_old_copy,
@@ -71,6 +71,8 @@ pub(super) enum Break {
         #[command(flatten)]
         size: Size,
     },
+    /// What Kubernetes does to the pods of deploy/kubernetes/base, with the probes, grace and order of the manifest.
+    Kubelet(Kubelet),
     /// One shard asks all others as fast as it can, from a process with half a processor. Needs root.
     Storm {
         #[command(flatten)]
@@ -143,6 +145,14 @@ impl Linear {
             stale: self.stale,
             save_in: self.save_in.clone(),
         })
+    }
+
+    async fn run(&self) -> Result<ExitCode, ClusterError> {
+        let (bar, options) = (progress(self.histories as u64, "histories"), self.options()?);
+        let told = |history| bar.set_position(history as u64);
+        let report = linear(&options, told).await?;
+        bar.finish_and_clear();
+        Ok(print(&report, report.holds()))
     }
 }
 
@@ -218,14 +228,8 @@ async fn broken(what: &Break) -> Result<ExitCode, ClusterError> {
             let report = storm(&size.options()?, Duration::from_secs(*seconds)).await?;
             Ok(print(&report, report.holds()))
         }
-        Break::Linear(arguments) => {
-            let (bar, options) =
-                (progress(arguments.histories as u64, "histories"), arguments.options()?);
-            let told = |history| bar.set_position(history as u64);
-            let report = linear(&options, told).await?;
-            bar.finish_and_clear();
-            Ok(print(&report, report.holds()))
-        }
+        Break::Kubelet(arguments) => arguments.run().await,
+        Break::Linear(arguments) => arguments.run().await,
         Break::PowerLoss { size, rounds } => {
             let report = power_loss(&size.options()?, *rounds).await?;
             Ok(print(&report, report.account.holds()))
@@ -233,7 +237,7 @@ async fn broken(what: &Break) -> Result<ExitCode, ClusterError> {
     }
 }
 
-fn print(report: &impl Display, holds: bool) -> ExitCode {
+pub(super) fn print(report: &impl Display, holds: bool) -> ExitCode {
     println!("{report}");
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

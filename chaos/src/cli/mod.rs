@@ -3,6 +3,7 @@
 
 mod clusters;
 mod kills;
+mod kubelet;
 mod linear;
 mod powerloss;
 

@@ -7,5 +7,6 @@ static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 mod cluster;
 mod durability;
 mod kills;
+mod kubelet;
 mod linear;
 mod volume;
