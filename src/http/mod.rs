@@ -5,7 +5,7 @@
 //! and whoever shows the API's token.
 //!
 //! What it shows it gets as plain data, a [`View`] and a [`Timeline`]; it knows neither the shards nor the log. Every
-//! change that is asked for is recorded ([`audit`]).
+//! change that is asked for leaves a record (`audit`).
 //!
 //! ```text
 //!  kubelet, Prometheus ──TCP──▶ ┐
