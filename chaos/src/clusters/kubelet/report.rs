@@ -5,18 +5,6 @@ use std::{fmt, time::Duration};
 use super::{runner::Status, scenario::Scenario};
 use crate::clusters::{account::Account, spans::Spans};
 
-/// Of a shard that is handed off. The goal is 250 ms; a test must not fail for a busy machine.
-const HANDOFF_MEDIAN_MAX: Duration = Duration::from_secs(1);
-
-/// As long as a lease: a node that hands nothing off costs no more.
-const HANDOFF_MAX: Duration = Duration::from_secs(2);
-
-/// Of a shard whose owner is lost: its lease, the loss in the log, and a RESUME.
-const FAILOVER_MAX: Duration = Duration::from_secs(8);
-
-/// Where nobody is left to take a shard: a drain within 30 s, and a start.
-const RESTART_MAX: Duration = Duration::from_secs(60);
-
 /// What the kubelets did, over all pods.
 #[derive(Clone, Debug)]
 pub(super) struct Pods {
@@ -57,22 +45,17 @@ impl KubeletReport {
         self.broken().is_empty()
     }
 
+    /// How long a gap is is shown and no promise: it says as much of the machine.
     fn broken(&self) -> Vec<&'static str> {
         let Self { account, pods, .. } = self;
         let frozen = self.scenario == Scenario::Frozen;
-        let (gap_max, handed) = match self.scenario {
-            Scenario::Rolling | Scenario::Scale | Scenario::Deleted => (HANDOFF_MAX, true),
-            Scenario::NodeLost | Scenario::Frozen => (FAILOVER_MAX, false),
-            Scenario::AllDeleted => (RESTART_MAX, false),
-        };
-        let [median, longest] = [50, 100].map(|percent| self.gaps.percentile(percent));
+        let handed =
+            matches!(self.scenario, Scenario::Rolling | Scenario::Scale | Scenario::Deleted);
         let holds = if frozen { account.holds_but_for_overlaps() } else { account.holds() };
         let kills = u32::from(matches!(self.scenario, Scenario::NodeLost | Scenario::Frozen));
         let promises = [
             (holds, "nothing lost, nothing identified anew, no two owners, all counted"),
             (!handed || account.audit.twice == 0, "nothing twice where shards are handed off"),
-            (!handed || median <= HANDOFF_MEDIAN_MAX, "the median gap where shards are handed off"),
-            (longest <= gap_max, "the longest gap"),
             (pods.killed == kills, "every node that is told to stop does so within its grace"),
             (pods.restarts == u32::from(frozen), "no container ends by itself or for a probe"),
         ];
