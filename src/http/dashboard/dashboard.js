@@ -160,7 +160,7 @@ function renderFigures() {
 
   const failover = timeline.last('failover');
   write(at('failover'), failover ? milliseconds(failover.tookMs ?? NaN) : 'none');
-  write(at('failover-under'), failover ? `${failover.node ?? ''} at ${moment(failover.atMs)}` : 'since this node started');
+  write(at('failover-under'), failover ? `${failover.node ?? ''} at ${moment(failover.atMs)}, from when it was given up` : 'since this node started');
 }
 
 // The last two minutes; less fills the width sooner.
