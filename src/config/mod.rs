@@ -36,7 +36,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use url::Url;
 
-use crate::model::{GUILDS_PER_SHARD_DEFAULT, Profile, ShardTotal, Token};
+use crate::model::{Format, GUILDS_PER_SHARD_DEFAULT, Profile, ShardTotal, Token};
 
 /// Everything that can be set. Made by [`load`]; [`Config::default`] is what nobody asked to be otherwise.
 #[derive(Clone, Debug)]
@@ -63,6 +63,8 @@ pub struct Config {
     pub voters: usize,
     /// By which spans the cluster goes: elections, leases, renewals.
     pub profile: Profile,
+    /// The newest format that the cluster may write.
+    pub format_max: Format,
     /// Where the cluster's authority is. Without one the node makes its own.
     pub ca_dir: Option<PathBuf>,
     /// Where the token is by which a node joins that holds no authority's key.
@@ -142,6 +144,7 @@ impl Default for Config {
             expect: 1,
             voters: 3,
             profile: Profile::default(),
+            format_max: Format::MAX,
             ca_dir: None,
             join_token_file: None,
             name: String::new(),

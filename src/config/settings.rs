@@ -166,6 +166,16 @@ pub const SETTINGS: &[Setting] = &[
         set: |config, text| value::profile(text).map(|profile| config.profile = profile),
     },
     Setting {
+        key: "format-max",
+        env: &["APOLO_FORMAT_MAX"],
+        placeholder: "NUMBER",
+        help: "The newest format the cluster may write: while one node holds it back, all can go back to an apolo that reads no newer one [default: the newest that all nodes read]",
+        expected: "5 or 6, and no less than `apolo status --json` calls format",
+        default: None,
+        scope: Scope::Node,
+        set: |config, text| value::format(text).map(|format| config.format_max = format),
+    },
+    Setting {
         key: "ca-dir",
         env: &["APOLO_CA_DIR"],
         placeholder: "DIR",

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-use crate::model::{NoProfile, Profile, ShardTotal};
+use crate::model::{Format, NoProfile, Profile, ShardTotal};
 
 use super::{Invalid, LogFormat};
 
@@ -119,6 +119,11 @@ pub(super) fn profile(text: &str) -> Result<Profile, Invalid> {
     text.to_ascii_lowercase()
         .parse()
         .map_err(|error: NoProfile| Invalid::new(error.to_string()).instead_closest(text, words))
+}
+
+pub(super) fn format(text: &str) -> Result<Format, Invalid> {
+    let range = Format::MIN.0.into()..=Format::MAX.0.into();
+    count(text, range).map(|number| Format(u8::try_from(number).unwrap_or(u8::MAX)))
 }
 
 pub(super) fn log_format(text: &str) -> Result<LogFormat, Invalid> {

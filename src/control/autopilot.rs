@@ -1,4 +1,4 @@
-//! Who votes. Decided purely, one change at a time.
+//! Who votes, and what the cluster writes. Decided purely, one change at a time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::lease::Moment;
-use crate::model::NodeId;
+use crate::model::{Format, NodeId};
 use crate::raft::Members;
 use crate::state::{Drain, Node, Presence};
 
@@ -19,6 +19,9 @@ const STABLE: Duration = Duration::from_secs(5);
 /// A voter that is lost is replaced after so long: a restart takes less.
 const REPLACE_AFTER: Duration = Duration::from_secs(30);
 
+/// Fewer voters survive no loss, so a lost one of three stays: it counts again as soon as it is back.
+const VOTERS_MIN: usize = 3;
+
 /// A learner keeps up if it lacks no more entries than a second brings.
 const LAG_MAX: u64 = 100;
 
@@ -29,6 +32,8 @@ pub(super) enum Change {
     Voters(BTreeSet<NodeId>),
     /// This learner's identity has been taken over by another's: it is gone for good.
     Forget(NodeId),
+    /// Every member reads this format.
+    Format(Format),
 }
 
 /// What the leader has seen of the members.
@@ -52,6 +57,10 @@ pub(super) struct Sight<'a> {
     pub(super) last: u64,
     /// How many are to vote.
     pub(super) wanted: usize,
+    /// What the cluster writes.
+    pub(super) format: Format,
+    /// The newest format that this node reads, and that each peer reads which is connected.
+    pub(super) reads: &'a BTreeMap<NodeId, Format>,
 }
 
 impl Autopilot {
@@ -63,12 +72,15 @@ impl Autopilot {
             return Some(Change::Voters(sight.members.voters.clone()));
         }
         let candidate = self.candidate(now, sight);
-        if let Some(gone) = self.gone(now, sight) {
+        let gone = self.gone(now, sight);
+        if let Some(first) = gone.first() {
             let mut voters = sight.members.voters.clone();
-            voters.remove(&gone);
+            if candidate.is_none() {
+                return without(&gone, sight).map(Change::Voters);
+            }
+            voters.remove(first);
             voters.extend(candidate);
-            // Without a replacement the others are enough only if they remain a quorum of themselves.
-            return candidate.is_some().then_some(Change::Voters(voters));
+            return Some(Change::Voters(voters));
         }
         if sight.members.voters.len() < sight.wanted.min(VOTERS_MAX)
             && let Some(candidate) = candidate
@@ -79,7 +91,8 @@ impl Autopilot {
         }
         let learners = sight.members.learners.iter();
         let mut replaced = learners.filter(|id| is_replaced(**id, sight));
-        replaced.next().map(|id| Change::Forget(*id))
+        let replaced = replaced.next().map(|id| Change::Forget(*id));
+        replaced.or_else(|| readable(sight).map(Change::Format))
     }
 
     fn look(&mut self, now: Moment, sight: &Sight<'_>) {
@@ -111,15 +124,39 @@ impl Autopilot {
         learners.filter(stays).find(stable)
     }
 
-    /// The voter that votes no longer.
-    fn gone(&self, now: Moment, sight: &Sight<'_>) -> Option<NodeId> {
+    /// The voters that are to vote no longer.
+    fn gone(&self, now: Moment, sight: &Sight<'_>) -> BTreeSet<NodeId> {
         let voters = sight.members.voters.iter().copied().filter(|id| *id != sight.me);
         let lost = |id: &NodeId| {
             let since = self.lost.get(id).map(|since| now.since(*since));
             since.is_some_and(|span| span >= REPLACE_AFTER || is_replaced(*id, sight))
         };
-        voters.into_iter().find(lost)
+        voters.filter(lost).collect()
     }
+}
+
+/// The voters without those that are gone, where the ones that are left survive more losses than all together do: of
+/// five of which two are gone a third must not go, of the three that remain one may.
+fn without(gone: &BTreeSet<NodeId>, sight: &Sight<'_>) -> Option<BTreeSet<NodeId>> {
+    let voters = &sight.members.voters;
+    let left: BTreeSet<NodeId> = voters.difference(gone).copied().collect();
+    let gains = left.len() >= VOTERS_MIN && losses(&left, sight) > losses(voters, sight);
+    gains.then_some(left)
+}
+
+/// How many more of these voters may be lost before they are no quorum of themselves. `None` where they are none now.
+fn losses(voters: &BTreeSet<NodeId>, sight: &Sight<'_>) -> Option<usize> {
+    let present =
+        |id: &&NodeId| sight.nodes.get(*id).is_some_and(|node| node.presence == Presence::Present);
+    voters.iter().filter(present).count().checked_sub(voters.len() / 2 + 1)
+}
+
+/// A newer format than the cluster writes that every member reads. One that is not connected may come back as what it
+/// was: it is waited for, or removed.
+fn readable(sight: &Sight<'_>) -> Option<Format> {
+    let read = sight.members.all().map(|id| sight.reads.get(&id).copied());
+    // `None`, not known, is less than every format.
+    read.min().flatten().filter(|format| *format > sight.format)
 }
 
 /// Whether a node that is lost has come back under another identity: with the same name, and a later start.
@@ -142,6 +179,7 @@ mod tests {
         members: Members,
         nodes: BTreeMap<NodeId, Node>,
         matched: BTreeMap<NodeId, u64>,
+        reads: BTreeMap<NodeId, Format>,
         wanted: usize,
         now: Moment,
     }
@@ -151,9 +189,10 @@ mod tests {
             let ids = (1..=voters + learners).map(NodeId);
             let nodes = ids.clone().map(|id| (id, node(&format!("apolo-{}", id.0)))).collect();
             let members = Members::of_ids(1..=voters, voters + 1..=voters + learners);
-            let matched = ids.map(|id| (id, 1_000)).collect();
+            let matched = ids.clone().map(|id| (id, 1_000)).collect();
+            let reads = ids.map(|id| (id, Format(5))).collect();
             let now = Moment::NEVER + Duration::from_secs(9);
-            Self { autopilot: Autopilot::default(), members, nodes, matched, wanted: 3, now }
+            Self { autopilot: Autopilot::default(), members, nodes, matched, reads, wanted: 3, now }
         }
 
         fn decide_after(&mut self, span: Duration) -> Option<Change> {
@@ -170,6 +209,8 @@ mod tests {
                 matched: &self.matched,
                 last: 1_000,
                 wanted: self.wanted,
+                format: Format(5),
+                reads: &self.reads,
             };
             self.autopilot.decide(self.now, &sight)
         }
@@ -226,11 +267,23 @@ mod tests {
     }
 
     #[test]
-    fn without_a_replacement_a_lost_voter_stays() {
+    fn without_a_replacement_a_lost_voter_of_three_stays() {
         let mut rig = Rig::new(3, 0);
         rig.lose(2);
 
         assert_eq!(rig.decide_after(REPLACE_AFTER * 10), None);
+    }
+
+    #[test]
+    fn of_five_voters_one_that_is_lost_stays_and_two_go_so_that_a_third_may_be_lost() {
+        let mut rig = Rig::new(5, 0);
+        rig.wanted = 5;
+        rig.lose(5);
+        assert_eq!(rig.decide_after(REPLACE_AFTER * 10), None);
+
+        rig.lose(4);
+        assert_eq!(rig.decide_after(REPLACE_AFTER - Duration::from_millis(1)), None);
+        assert_eq!(rig.decide_after(Duration::from_millis(1)), voters(&[1, 2, 3]));
     }
 
     #[test]
@@ -251,6 +304,18 @@ mod tests {
         rig.nodes.get_mut(&NodeId(4)).unwrap().name = "apolo-2".to_owned();
 
         assert_eq!(rig.decide_after(REPLACE_AFTER), None);
+    }
+
+    #[test]
+    fn a_format_is_written_once_every_member_voter_or_not_is_known_to_read_it() {
+        let mut rig = Rig::new(3, 1);
+        rig.reads = (1..=4).map(|id| (NodeId(id), Format(6))).collect();
+        assert_eq!(rig.look(), Some(Change::Format(Format(6))));
+
+        rig.reads.insert(NodeId(4), Format(5));
+        assert_eq!(rig.look(), None);
+        rig.reads.remove(&NodeId(4));
+        assert_eq!(rig.look(), None, "a member that is out of reach may be an older one");
     }
 
     #[test]

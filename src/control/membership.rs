@@ -58,6 +58,8 @@ impl Membership {
             matched: &matched,
             last: state.applied().0,
             wanted: self.wanted,
+            format: state.format(),
+            reads: &self.raft.reads(),
         };
         let Some(change) = self.autopilot.decide(self.right.clock().now(), &sight) else { return };
         let (raft, proposer) = (self.raft.clone(), proposer.clone());
@@ -66,14 +68,18 @@ impl Membership {
             self.right.lead_no_longer_alone();
         }
         self.changing = Some(tokio::spawn(async move {
-            info!(?change, "changing the members");
+            info!(?change, "changing the cluster");
             let changed = match &change {
                 Change::Voters(voters) => raft.set_voters(&members, voters.clone(), true).await,
                 Change::Forget(node) => raft.remove_learner(&members, *node).await,
+                Change::Format(_) => Ok(()),
             };
             match (changed, change) {
                 (Ok(()), Change::Forget(node)) => {
                     let _ = proposer.propose(Command::RemoveNode { node }).await;
+                }
+                (Ok(()), Change::Format(format)) => {
+                    let _ = proposer.propose(Command::RaiseFormat(format)).await;
                 }
                 (Ok(()), Change::Voters(_)) => {}
                 (Err(error), _) => warn!(%error, "the members stay as they were"),

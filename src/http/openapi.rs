@@ -28,7 +28,7 @@ mod tests {
         ConsumerGroup, Consumers, Excess, Halt, HealthBody, NodeRow, NodeSaid, Role, Target, View,
         readiness, view::tests::view,
     };
-    use crate::model::{ShardId, UnixMillis};
+    use crate::model::{Format, ShardId, UnixMillis};
     use crate::state::Limits;
     use crate::timeline::{Entry, Kind};
 
@@ -129,7 +129,13 @@ mod tests {
             unacknowledged: 3,
             oldest_ms: Some(4),
         };
-        let said = NodeSaid { version: "1".to_owned(), uptime_ms: 5, lag: 0, round_trip_us: 900 };
+        let said = NodeSaid {
+            version: "1".to_owned(),
+            uptime_ms: 5,
+            lag: 0,
+            round_trip_us: 900,
+            reads: Format::MAX,
+        };
         let over = vec![Excess { node: "apolo-0".to_owned(), shards: 9 }];
         View {
             halted: Some(halted),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ShardStatus;
 
-use super::{ConsumerGroup, Consumers, Phase, ShardRow, View};
+use super::{ConsumerGroup, Consumers, NodeRow, Phase, ShardRow, View};
 
 /// The body of `/ready`: 200 where every condition holds, 503 otherwise.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -111,7 +111,24 @@ fn notes(view: &View) -> Vec<String> {
             )
         })
     });
-    over.chain(old).chain(flapping(view)).collect()
+    over.chain(old).chain(flapping(view)).chain(held_back(view)).collect()
+}
+
+/// The cluster could write a newer format if some of its nodes read it.
+fn held_back(view: &View) -> Option<String> {
+    let reads = |node: &NodeRow| node.said.as_ref().map(|said| said.reads);
+    let newest =
+        view.nodes.iter().filter_map(reads).max().filter(|newest| *newest > view.format)?;
+    let behind = view.nodes.iter().filter(|node| reads(node).is_none_or(|it| it < newest));
+    let names: Vec<_> = behind.map(|node| node.name.as_str()).collect();
+    // All read it: the leader is about to raise it.
+    let first = names.first()?;
+    Some(format!(
+        "the cluster writes format {} and not {newest}, for {}: give each node the newest apolo, without \
+         APOLO_FORMAT_MAX; a node that is gone for good is taken out with `apolo remove {first}`",
+        view.format,
+        names.join(", "),
+    ))
 }
 
 /// Each of their connections looks well.

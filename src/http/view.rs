@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Sequence, SessionNumber, ShardId, ShardStatus, SystemHealth};
+use crate::model::{Format, Sequence, SessionNumber, ShardId, ShardStatus, SystemHealth};
 use crate::state::Limits;
 
 /// A disk that has not answered a write for this long hangs. Three proposals in a row have failed by then, and storage
@@ -30,6 +30,9 @@ pub struct View {
     /// Raft's term in which the last leader known here began to lead.
     #[serde(default)]
     pub term: u64,
+    /// The format in which the cluster writes.
+    #[serde(default)]
+    pub format: Format,
     /// Whether this node has the right to run shards.
     #[serde(default)]
     pub lease: bool,
@@ -177,6 +180,9 @@ pub struct NodeSaid {
     pub lag: u64,
     /// How long its answer took, in microseconds; 0 of the node that asks.
     pub round_trip_us: u64,
+    /// The newest format that it reads, or that it lets the cluster use.
+    #[serde(default)]
+    pub reads: Format,
 }
 
 /// A node's part in Raft.
@@ -382,6 +388,7 @@ pub(super) mod tests {
         };
         View {
             node: Node { name: "apolo-0".to_owned(), ..Node::default() },
+            format: Format::MAX,
             health: Some(SystemHealth {
                 status: HealthStatus::Healthy,
                 total_shards: shards,

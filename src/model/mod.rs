@@ -3,6 +3,7 @@
 //! Values only. Nothing here does I/O, keeps state or, but for [`UnixMillis::now`], looks at a clock.
 
 mod epoch;
+mod format;
 mod health;
 mod id;
 mod panic;
@@ -13,6 +14,7 @@ mod sharding;
 mod time;
 
 pub use epoch::Epoch;
+pub use format::{Format, Formats};
 pub use health::{HealthStatus, ShardHealth, ShardStatus, SystemHealth, system_health};
 pub use id::{
     ApplicationId, BootEpoch, ClusterId, GuildId, LogIndex, NodeId, TokenId, TokenIdError,

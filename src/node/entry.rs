@@ -18,7 +18,7 @@ use super::{
 use crate::cluster::{Candidates, Directory, Outcome as Found, Seek, Standing, Waiting, directory};
 use crate::config::Config;
 use crate::lease::{Clock, Right, Timing};
-use crate::model::{BootEpoch, ClusterId, NodeId};
+use crate::model::{BootEpoch, ClusterId, Format, Formats, NodeId};
 use crate::raft::{self, Handle, RaftFailure, Standings};
 use crate::store::{self, Backend, OpenError, Opened, Promise, Write};
 use crate::transport::{
@@ -208,7 +208,9 @@ impl Entry {
         standing: Standing,
     ) -> Result<Found, NodeError> {
         let credentials = held.credentials(&Identity::joiner(node))?;
-        let transport = self.listen(&credentials, boot, Arc::new(())).await?;
+        let formats = Formats { reads: self.config.format_max, writes: Format::MIN };
+        let seeker = Arc::new(formats);
+        let transport = self.listen(&credentials, boot, seeker).await?;
         let seek = Seek {
             transport: transport.clone(),
             store,
@@ -230,7 +232,7 @@ impl Entry {
         let (me, boot) = (identity.node, identity.boot);
         let empty = recovered.is_empty();
         let credentials = proof.credentials(&Identity::server(cluster, me))?;
-        let standings = Arc::new(Standings::new(&recovered));
+        let standings = Arc::new(Standings::new(&recovered, self.config.format_max));
         let transport = self.listen(&credentials, boot, standings.clone()).await?;
         if matches!(proof, Proof::Given(_)) && empty && met.is_empty() {
             met = self.find_members(&transport).await?;

@@ -24,6 +24,7 @@ pub(super) struct More {
 /// Sets every gauge to what the node sees.
 pub(super) fn publish(view: &View, more: More) {
     gauge!("apolo_build_info", "version" => view.node.version.clone()).set(1.0);
+    gauge!("apolo_format").set(view.format.0);
     gauge!("apolo_uptime_seconds").set(seconds(view.node.uptime_ms));
     let readiness = readiness(view);
     gauge!("apolo_ready").set(is(readiness.ready));

@@ -31,7 +31,7 @@ use crate::http::{
 };
 use crate::kv::{Kv, TOTAL_BYTES_MAX};
 use crate::lease::Right;
-use crate::model::{HealthStatus, LogIndex, NodeId, ShardId, SystemHealth, UnixMillis};
+use crate::model::{Format, HealthStatus, LogIndex, NodeId, ShardId, SystemHealth, UnixMillis};
 use crate::raft::{Handle, Leadership};
 use crate::state::user::{RestoreStep, Restored};
 use crate::state::{self, Command, Drain, Halted, Outcome, Presence, Shard, State};
@@ -223,6 +223,7 @@ impl NodeView {
                 uptime_ms: millis(self.started.elapsed()),
             },
             health: state.health().map(|health| as_known_here(health, self.right.holds())),
+            format: state.format(),
             term: state.lead().map_or(0, |lead| lead.term),
             leader: self.leader().map(|leader| {
                 let known = state.nodes().get(&leader);
@@ -249,7 +250,8 @@ impl NodeView {
         let answers = self.neighbours.ask(&self.raft.states()).await;
         let state = self.state();
         let mut view = self.view_of(&state);
-        add(&mut view, &state, (self.me, millis(self.started.elapsed())), &answers);
+        let own = (self.me, millis(self.started.elapsed()));
+        add(&mut view, &state, own, &answers, &self.raft.reads());
         view
     }
 
@@ -358,24 +360,33 @@ fn as_known_here(health: SystemHealth, holds: bool) -> SystemHealth {
 }
 
 /// Puts what the others have answered into a view.
-fn add(view: &mut View, state: &State, (me, uptime_ms): (NodeId, u64), answers: &Answers) {
+fn add(
+    view: &mut View,
+    state: &State,
+    (me, uptime_ms): (NodeId, u64),
+    answers: &Answers,
+    reads: &BTreeMap<NodeId, Format>,
+) {
     let applied = answers.nodes.values().map(|said| said.applied).chain([answers.applied]);
     let furthest = applied.max().unwrap_or_default();
     let lag = |applied: LogIndex| furthest.0.saturating_sub(applied.0);
     // The view is of this very state: its rows are in the order of the nodes.
     for (row, id) in view.nodes.iter_mut().zip(state.nodes().keys()) {
+        let reads = reads.get(id).copied().unwrap_or_default();
         let said = match answers.nodes.get(id) {
             Some(said) => NodeSaid {
                 version: said.version.clone(),
                 uptime_ms: said.uptime_ms,
                 lag: lag(said.applied),
                 round_trip_us: u64::try_from(said.round_trip.as_micros()).unwrap_or(u64::MAX),
+                reads,
             },
             None if *id == me => NodeSaid {
                 version: view.node.version.clone(),
                 uptime_ms,
                 lag: lag(answers.applied),
                 round_trip_us: 0,
+                reads,
             },
             None => continue,
         };

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    model::{LogIndex, NodeId, Profile, UnixMillis},
+    model::{Format, LogIndex, NodeId, Profile, UnixMillis},
     state::{Command, Outcome, State, encode_command},
     store::{Backend, Pulse, Recovered},
     transport::Transport,
@@ -133,7 +133,7 @@ impl Handle {
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
         if let Some(standings) = standings {
-            standings.bind(reading, raft.metrics());
+            standings.bind(reading, raft.metrics(), states.clone());
         }
         let leadership = watch::Sender::new(Leadership::Following { leader: None });
         let members = watch::Sender::new(Members::default());
@@ -200,6 +200,12 @@ impl Handle {
             .with_raft_state(move |state| state.membership_state.effective().voter_ids().eq([node]))
             .await
             .map_err(|error| StartError::Raft(error.to_string()))
+    }
+
+    /// The newest format that this node reads, and that each peer reads which is connected.
+    #[must_use]
+    pub fn reads(&self) -> BTreeMap<NodeId, Format> {
+        self.network.reads()
     }
 
     /// Forms a cluster of these voters. Only ever once, and only where no peer can belong to one already.

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Mutex, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
 use openraft::{RaftMetrics, async_runtime::watch::WatchReceiver as _};
@@ -19,7 +19,8 @@ use super::{
     types::{Types, Vote},
 };
 use crate::{
-    model::NodeId,
+    model::{Format, Formats, NodeId},
+    state::State,
     store::{Position, Recovered},
     transport::{Local, Standing},
 };
@@ -34,6 +35,8 @@ const PASSED_MAX: usize = 4_096;
 pub struct Standings {
     /// As the directory was opened.
     before: Standing,
+    /// The newest format that the operator lets the cluster use.
+    format_max: Format,
     running: OnceLock<Running>,
     /// The process of each node whose directory was found to be as recent as it was. What it acknowledges while a second
     /// hello of it is on its way must not count against it.
@@ -46,6 +49,7 @@ pub struct Standings {
 struct Running {
     tail: Weak<Mutex<Tail>>,
     metrics: Metrics,
+    states: watch::Receiver<Arc<State>>,
 }
 
 impl fmt::Debug for Standings {
@@ -55,15 +59,16 @@ impl fmt::Debug for Standings {
 }
 
 impl Standings {
-    /// Of a directory that has just been opened.
+    /// Of a directory that has just been opened. `format_max` is the newest format that the cluster may be raised to.
     #[must_use]
-    pub fn new(recovered: &Recovered) -> Self {
+    pub fn new(recovered: &Recovered, format_max: Format) -> Self {
         let vote = recovered.vote.as_ref().and_then(|vote| decode_vote(vote).ok());
         let records = recovered.records.last().map(|record| record.position);
         let snapshot = recovered.snapshot.as_ref().and_then(|snapshot| snapshot.last);
         let last = records.max(recovered.purged).max(snapshot);
         Self {
             before: standing(vote.as_ref(), last),
+            format_max,
             running: OnceLock::new(),
             passed: Mutex::default(),
             told: watch::Sender::new(None),
@@ -76,8 +81,13 @@ impl Standings {
         self.told.subscribe()
     }
 
-    pub(super) fn bind(&self, tail: Weak<Mutex<Tail>>, metrics: Metrics) {
-        let _ = self.running.set(Running { tail, metrics });
+    pub(super) fn bind(
+        &self,
+        tail: Weak<Mutex<Tail>>,
+        metrics: Metrics,
+        states: watch::Receiver<Arc<State>>,
+    ) {
+        let _ = self.running.set(Running { tail, metrics, states });
     }
 }
 
@@ -88,6 +98,12 @@ impl Local for Standings {
         };
         let tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
         standing(tail.vote(), tail.last())
+    }
+
+    fn formats(&self) -> Formats {
+        let running = self.running.get();
+        let writes = running.map_or(Format::MIN, |running| running.states.borrow().format());
+        Formats { reads: self.format_max.max(writes), writes }
     }
 
     fn admit(&self, node: NodeId, process: u64, theirs: Standing) -> Result<(), String> {

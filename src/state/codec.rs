@@ -7,13 +7,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 use super::{Command, State};
+use crate::model::Format;
 
-/// The version of commands that is written.
+/// The version of most commands.
 const VERSION: u8 = 1;
 
-/// The version of states that is written. Version 1 ends before the nodes that are gone and the tokens, version 2 before
-/// the rosters, version 3 before what the bot keeps, version 4 before a restore of that.
-const STATE_VERSION: u8 = 5;
+/// The version of commands that no apolo reads which reads [`Format::MIN`] alone: it must stop at one, not skip it.
+const VERSION_OF_FORMATS: u8 = 2;
 
 /// Bytes that are no command or state.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -35,7 +35,11 @@ pub enum CodecError {
 /// A command as bytes.
 #[must_use]
 pub fn encode_command(command: &Command) -> Vec<u8> {
-    encode(VERSION, command)
+    let version = match command {
+        Command::RaiseFormat(_) => VERSION_OF_FORMATS,
+        _ => VERSION,
+    };
+    encode(version, command)
 }
 
 /// The command that `bytes` hold.
@@ -45,15 +49,26 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
 /// [`CodecError`] where they hold none, or more than one.
 pub fn decode_command(bytes: &[u8]) -> Result<Command, CodecError> {
     match bytes.split_first().ok_or(CodecError::Empty)? {
-        (&VERSION, rest) => decode(rest),
+        (&(VERSION | VERSION_OF_FORMATS), rest) => match decode(rest)? {
+            Command::RaiseFormat(format) if format > Format::MAX => {
+                Err(CodecError::Newer(format.0))
+            }
+            command => Ok(command),
+        },
         (newer, _) => Err(CodecError::Newer(*newer)),
     }
 }
 
-/// A state as bytes.
+/// A state as bytes, in the form that its cluster writes: its version is the format's number. Version 1 ends before the
+/// nodes that are gone and the tokens, version 2 before the rosters, version 3 before what the bot keeps, version 4
+/// before a restore of that, version 5 before the format.
 #[must_use]
 pub fn encode_state(state: &State) -> Vec<u8> {
-    encode(STATE_VERSION, state)
+    let mut bytes = encode(state.format().0, state);
+    if state.format() == Format::MIN {
+        bytes.pop();
+    }
+    bytes
 }
 
 /// The state that `bytes` hold.
@@ -63,12 +78,13 @@ pub fn encode_state(state: &State) -> Vec<u8> {
 /// [`CodecError`] where they hold none, or more than one.
 pub fn decode_state(bytes: &[u8]) -> Result<State, CodecError> {
     match bytes.split_first().ok_or(CodecError::Empty)? {
-        (&STATE_VERSION, rest) => decode(rest),
+        (6, rest) => decode(rest),
+        (5, rest) => decode(&[rest, &FORMAT_5[..]].concat()),
         // What an older version does not have is empty, which a byte 0 says.
-        (4, rest) => decode(&[rest, &NO_RESTORE[..]].concat()),
-        (3, rest) => decode(&[rest, &NO_USER[..]].concat()),
-        (2, rest) => decode(&[rest, &[0], &NO_USER[..]].concat()),
-        (1, rest) => decode(&[rest, &[0, 0, 0], &NO_USER[..]].concat()),
+        (4, rest) => decode(&[rest, &NO_RESTORE[..], &FORMAT_5].concat()),
+        (3, rest) => decode(&[rest, &NO_USER[..], &FORMAT_5].concat()),
+        (2, rest) => decode(&[rest, &[0], &NO_USER[..], &FORMAT_5].concat()),
+        (1, rest) => decode(&[rest, &[0, 0, 0], &NO_USER[..], &FORMAT_5].concat()),
         (newer, _) => Err(CodecError::Newer(*newer)),
     }
 }
@@ -79,6 +95,9 @@ const NO_USER: [u8; 8] = [0; 8];
 
 /// No restore under way, and none done.
 const NO_RESTORE: [u8; 2] = [0; 2];
+
+/// The format of a state that does not name one.
+const FORMAT_5: [u8; 1] = [Format::MIN.0];
 
 fn encode(version: u8, value: &impl Serialize) -> Vec<u8> {
     postcard::to_extend(value, vec![version])

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    BootEpoch, Checkpoint, ClusterId, Epoch, NodeId, Sequence, Session, SessionNumber, ShardHealth,
-    ShardId, ShardTotal, TokenId, UnixMillis,
+    BootEpoch, Checkpoint, ClusterId, Epoch, Format, NodeId, Sequence, Session, SessionNumber,
+    ShardHealth, ShardId, ShardTotal, TokenId, UnixMillis,
 };
 
 use super::{
@@ -161,6 +161,8 @@ pub enum Command {
     User(UserBatch),
     /// A step of a restore of what the bot keeps.
     Restore(Restore),
+    /// All members read this format, so it may be written from here on.
+    RaiseFormat(Format),
 }
 
 /// A stretch of a node's life: it ends with a loss, and with the next start.
@@ -387,6 +389,7 @@ impl Command {
             Self::CountGuilds(_) => "count_guilds",
             Self::User(_) => "user",
             Self::Restore(_) => "restore",
+            Self::RaiseFormat(_) => "raise_format",
         }
     }
 }

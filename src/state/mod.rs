@@ -37,7 +37,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ClusterId, Epoch, LogIndex, NodeId, ShardId, ShardTotal, SystemHealth, TokenId, system_health,
+    ClusterId, Epoch, Format, LogIndex, NodeId, ShardId, ShardTotal, SystemHealth, TokenId,
+    system_health,
 };
 use user::UserState;
 
@@ -63,6 +64,8 @@ pub struct State {
     rosters: BTreeMap<ShardId, Roster>,
     /// What the bot keeps. Not part of version 3; version 4 ends before what a restore has put aside.
     user: UserState,
+    /// Not part of version 5.
+    format: Format,
 }
 
 /// Removed nodes that are remembered. An id is never used again, so one that is forgotten has been dead for as long as
@@ -163,6 +166,12 @@ impl State {
         &self.user
     }
 
+    /// What the cluster writes: all its members read it.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
     /// The last entry that is part of this state.
     #[must_use]
     pub const fn applied(&self) -> LogIndex {
@@ -248,6 +257,7 @@ impl State {
                 Ok(Some(done)) => Outcome::Restored(done),
                 Err(refusal) => Outcome::Refused(refusal.into()),
             },
+            Command::RaiseFormat(format) => self.raise_format(format),
         }
     }
 
@@ -266,6 +276,13 @@ impl State {
             Some(formed) if formed == cluster => Outcome::Applied,
             Some(formed) => Outcome::Refused(Refusal::OtherCluster(formed)),
         }
+    }
+
+    /// A format is never left: what was written in it stays in the log.
+    fn raise_format(&mut self, format: Format) -> Outcome {
+        assert!(format <= Format::MAX, "format {format} is not read here, and was not decoded");
+        self.format = self.format.max(format);
+        Outcome::Applied
     }
 
     fn fix_facts(&mut self, facts: Facts) -> Outcome {

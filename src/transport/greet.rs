@@ -124,6 +124,7 @@ fn settle(
     let holder = connection.holder();
     let version = hello.check(&shared.identity, &holder.identity)?;
     hello.check_profile(shared.profile)?;
+    hello.check_format(shared.local.formats())?;
     let (own, node) = (shared.identity.node, holder.identity.node);
     if let Some(slot) = shared.known(node).filter(|_| purpose == Purpose::Peer) {
         slot.check_boot(hello.boot)?;
@@ -145,6 +146,7 @@ fn settle(
         address: connection.remote(),
         version,
         standing: hello.standing,
+        reads: hello.reads,
         build: hello.build.as_str().into(),
     };
     Ok(Settled { peer, purpose, rank, dialled, leaf_number: 0, meeting: None })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{BootEpoch, ClusterId, NodeId, Profile};
+use crate::model::{BootEpoch, ClusterId, Format, Formats, NodeId, Profile};
 
 use super::{CloseCode, Identity, Role, limits::BUILD_MAX};
 
@@ -60,6 +60,9 @@ pub(super) struct Hello {
     /// goes by the default.
     #[serde(skip)]
     profile: Option<Profile>,
+    /// The newest format that it reads. Behind the rest: who says nothing reads the first.
+    #[serde(skip)]
+    pub(super) reads: Format,
 }
 
 impl Hello {
@@ -85,7 +88,13 @@ impl Hello {
             build: build.chars().take(BUILD_MAX / 4).collect(),
             process,
             profile: Some(Profile::default()),
+            reads: Format::MIN,
         }
+    }
+
+    pub(super) const fn with_reads(mut self, reads: Format) -> Self {
+        self.reads = reads;
+        self
     }
 
     pub(super) const fn with_profile(mut self, profile: Profile) -> Self {
@@ -95,7 +104,7 @@ impl Hello {
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let profile = self.profile.unwrap_or_default();
-        postcard::to_stdvec(&(self, profile, self.process)).unwrap_or_default()
+        postcard::to_stdvec(&(self, profile, self.process, self.reads)).unwrap_or_default()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Mismatch> {
@@ -110,7 +119,9 @@ impl Hello {
             let profile = postcard::take_from_bytes::<Profile>(rest).ok();
             hello.profile = profile.map(|(profile, _)| profile);
             let process = profile.and_then(|(_, rest)| postcard::take_from_bytes(rest).ok());
-            hello.process = process.map_or(0, |(process, _newer)| process);
+            let reads = process.and_then(|(_, rest)| postcard::take_from_bytes(rest).ok());
+            hello.process = process.map_or(0, |(process, _)| process);
+            hello.reads = reads.map_or(Format::MIN, |(reads, _newer)| reads);
         }
         if hello.build.len() > BUILD_MAX { Err(not_apolo()) } else { Ok(hello) }
     }
@@ -125,6 +136,18 @@ impl Hello {
             "that node goes by the profile {theirs}, this one by {own}; give all nodes of a cluster the same --profile"
         );
         Err(Mismatch::new(CloseCode::NotAdmitted, text))
+    }
+
+    /// What cannot be read is never sent.
+    pub(super) fn check_format(&self, own: Formats) -> Result<(), Mismatch> {
+        if self.reads >= own.writes {
+            return Ok(());
+        }
+        let text = format!(
+            "the cluster writes format {}, and that node reads format {} and older: give it the apolo that the others have",
+            own.writes, self.reads
+        );
+        Err(Mismatch::new(CloseCode::NoCommonVersion, text))
     }
 
     /// Checks the peer's hello against its certificate and this node; yields the protocol's version.
@@ -188,6 +211,11 @@ pub trait Local: Send + Sync + 'static {
         Standing::default()
     }
 
+    /// What this node reads, and what its cluster writes.
+    fn formats(&self) -> Formats {
+        Formats { reads: Format::MAX, writes: Format::MIN }
+    }
+
     /// Whether to speak with `node`, given where it stands: whether its directory is as recent as it was. `process` is
     /// another one for each start.
     ///
@@ -207,6 +235,13 @@ pub trait Local: Send + Sync + 'static {
 
 /// Stands nowhere, and speaks with everyone.
 impl Local for () {}
+
+/// Stands nowhere yet, and reads what it says.
+impl Local for Formats {
+    fn formats(&self) -> Formats {
+        *self
+    }
+}
 
 pub(super) type SharedLocal = Arc<dyn Local>;
 
@@ -241,6 +276,7 @@ mod tests {
             "0b61706f6c6f20302e312e30",           // build
             "00",                                 // profile
             "4d",                                 // process
+            "05",                                 // the newest format that it reads
         );
         let bytes = hello(&other()).encode();
 
@@ -261,8 +297,8 @@ mod tests {
     fn no_prefix_of_a_hello_is_a_hello() {
         let bytes = hello(&other()).encode();
 
-        // The last two, profile and process, were added later.
-        for end in 0..bytes.len() - 2 {
+        // The last three, profile, process and format, were added later.
+        for end in 0..bytes.len() - 3 {
             assert_eq!(Hello::decode(&bytes[..end]).unwrap_err().code, CloseCode::NotApolo);
         }
         assert_eq!(Hello::decode(b"GET / HTTP/1.1").unwrap_err().code, CloseCode::NotApolo);
@@ -272,9 +308,23 @@ mod tests {
     fn a_hello_without_a_profile_goes_by_the_default() {
         let bytes = hello(&other()).encode();
 
-        // Behind the rest are the profile and the process.
+        // Behind the rest are the profile, the process and the format.
         let older = Hello { process: 0, ..hello(&other()) };
-        assert_eq!(Hello::decode(&bytes[..bytes.len() - 2]), Ok(older));
+        assert_eq!(Hello::decode(&bytes[..bytes.len() - 3]), Ok(older));
+    }
+
+    #[test]
+    fn who_says_nothing_of_formats_reads_the_first_and_parts_from_a_cluster_that_writes_the_next() {
+        let newer = hello(&other()).with_reads(Format(6));
+        let older = Hello::decode(&newer.encode()[..newer.encode().len() - 1]).unwrap();
+        let writes = |format| Formats { reads: Format::MAX, writes: format };
+
+        assert_eq!(Hello::decode(&newer.encode()), Ok(newer.clone()));
+        assert_eq!(newer.check_format(writes(Format(6))), Ok(()));
+        assert_eq!(older.check_format(writes(Format(5))), Ok(()));
+        let parted = older.check_format(writes(Format(6))).unwrap_err();
+        assert_eq!(parted.code, CloseCode::NoCommonVersion);
+        assert!(parted.reason.contains("writes format 6, and that node reads format 5"));
     }
 
     #[test]
@@ -286,7 +336,7 @@ mod tests {
         let parted = fast.check_profile(Profile::Lan).unwrap_err();
         assert_eq!(parted.code, CloseCode::NotAdmitted);
         assert!(parted.reason.contains("profile fast, this one by lan"), "{}", parted.reason);
-        let profile = bytes.len() - 2;
+        let profile = bytes.len() - 3;
         bytes[profile] = 99;
         let future = Hello::decode(&bytes).unwrap();
         assert!(future.check_profile(Profile::Lan).is_err());

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::model::{BootEpoch, NodeId};
+use crate::model::{BootEpoch, Format, NodeId};
 
 use super::{
     Addresses, CloseCode, Counters, Ended, Handler, Options, Path, Peer, Porter, Protocol,
@@ -127,6 +127,14 @@ impl Transport {
     pub fn connected(&self) -> Vec<Peer> {
         let peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
         peers.values().filter_map(|slot| slot.peers().borrow().clone()).collect()
+    }
+
+    /// The newest format that this node reads, and that each peer reads which is connected.
+    #[must_use]
+    pub fn reads(&self) -> BTreeMap<NodeId, Format> {
+        let own = (self.shared.identity.node, self.shared.local.formats().reads);
+        let peers = self.connected().into_iter().map(|peer| (peer.node, peer.reads));
+        peers.chain([own]).collect()
     }
 
     /// How the way to each peer is that is connected.

@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::model::{BootEpoch, NodeId};
+use crate::model::{BootEpoch, Format, NodeId};
 
 use super::{
     Protocol, Refused, Role, Standing, StreamError,
@@ -27,6 +27,8 @@ pub struct Peer {
     pub version: u16,
     /// Where it stood when it said hello.
     pub standing: Standing,
+    /// The newest format that it reads.
+    pub reads: Format,
     /// Its build.
     pub build: Arc<str>,
 }

@@ -13,7 +13,7 @@ use apolo::http::{
     Change, Changed, Halt, Kept, Node, Options, Phase, Port, Server, ShardRow, Source, Unhalted,
     View, bind,
 };
-use apolo::{HealthStatus, SessionNumber, ShardId, ShardStatus, SystemHealth, Token};
+use apolo::{Format, HealthStatus, SessionNumber, ShardId, ShardStatus, SystemHealth, Token};
 use futures_util::future::BoxFuture;
 
 #[derive(Debug, Default)]
@@ -54,6 +54,7 @@ impl Source for Fake {
             node: Node { name: "apolo-0".to_owned(), ..Node::default() },
             health: Some(health),
             waiting: None,
+            format: Format::MAX,
             lease: true,
             nodes: Vec::new(),
             leader: Some("apolo-0".to_owned()),

@@ -1,8 +1,8 @@
 use super::{ended, kubelet::Kubelet, progress};
 use apolo_chaos::clusters::{
-    Account, ClusterError, ClusterOptions, FreezeReport, LinearOptions, RollingReport, Shape,
-    cluster_kills, freeze, linear, move_all, partition, power_loss, restore_old_copy,
-    rolling_restart, scale, storm, wipe_majority, wipe_one,
+    Account, ClusterError, ClusterOptions, Earlier, FreezeReport, LinearOptions, RollingReport,
+    Shape, cluster_kills, freeze, linear, move_all, partition, power_loss, restore_old_copy,
+    rolling_restart, scale, storm, upgrade, wipe_majority, wipe_one,
 };
 use std::{env, fmt::Display, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -26,6 +26,14 @@ pub(super) enum Break {
         /// Restarts of each node.
         #[arg(long, default_value_t = 10)]
         rounds: usize,
+    },
+    /// Every node is upgraded in turn, from an earlier apolo and on its data; one goes back once.
+    Upgrade {
+        #[command(flatten)]
+        size: Size,
+        /// The earlier commit's apolo-chaos; without one this one stands in for it, with APOLO_FORMAT_MAX.
+        #[arg(long)]
+        from: Option<PathBuf>,
     },
     /// SIGSTOP of the leader and of the owner of most shards, in turn.
     Freeze {
@@ -188,6 +196,11 @@ async fn broken(what: &Break) -> Result<ExitCode, ClusterError> {
             let report = rolling_restart(&options, *rounds, told).await?;
             bar.finish_and_clear();
             Ok(print(&report, RollingReport::holds(&report)))
+        }
+        Break::Upgrade { size, from } => {
+            let earlier = from.clone().map_or(Earlier::Bounded, Earlier::Program);
+            let report = upgrade(&size.options()?, earlier).await?;
+            Ok(print(&report, report.holds()))
         }
         Break::Freeze { size, rounds, seconds } => {
             let (bar, options) = (progress(*rounds as u64, "freezes"), size.options()?);

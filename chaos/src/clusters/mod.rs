@@ -22,6 +22,7 @@ mod rolling;
 mod scale;
 mod spans;
 mod storm;
+mod upgrade;
 
 pub use account::{Account, Totals};
 pub use cluster::{ClusterError, ClusterOptions};
@@ -36,3 +37,4 @@ pub use rolling::{RollingReport, rolling_restart};
 pub use scale::scale;
 pub use spans::Spans;
 pub use storm::{StormReport, can_cap, storm};
+pub use upgrade::{Earlier, UpgradeReport, upgrade};

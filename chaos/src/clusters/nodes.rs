@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use apolo::{http::View, model::UnixMillis, simulator::Simulator, transport::Authority};
+use apolo::{Format, http::View, model::UnixMillis, simulator::Simulator, transport::Authority};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -21,6 +21,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::upgrade::Earlier;
 use crate::kills::{Life, Record, Records};
 
 /// Below the range that the kernel gives out by itself, so that nobody else takes them meanwhile.
@@ -41,6 +42,8 @@ pub(super) struct Nodes {
     api: String,
     /// So many form the cluster: the first ones, whose addresses all are told.
     pub(super) expect: usize,
+    /// What nodes run that are not yet upgraded.
+    pub(super) earlier: Option<Earlier>,
     pub(super) nodes: Vec<Node>,
 }
 
@@ -75,6 +78,7 @@ impl Nodes {
             directory: directory.to_owned(),
             api: simulator.api_url(),
             expect: count,
+            earlier: None,
             nodes,
         })
     }
@@ -131,6 +135,20 @@ impl Nodes {
     }
 
     pub(super) fn start(&mut self, nth: usize) -> io::Result<()> {
+        self.start_as(nth, None)
+    }
+
+    /// Starts a node as it was before an upgrade.
+    pub(super) fn start_earlier(&mut self, nth: usize) -> io::Result<()> {
+        self.start_as(nth, self.earlier.clone())
+    }
+
+    fn start_as(&mut self, nth: usize, earlier: Option<Earlier>) -> io::Result<()> {
+        let (program, format_max) = match earlier {
+            None => (self.program.clone(), Format::MAX),
+            Some(Earlier::Bounded) => (self.program.clone(), Format::MIN),
+            Some(Earlier::Program(program)) => (program, Format::MIN),
+        };
         let (peers, expect, count) = (self.peers(), self.expect, self.nodes.len());
         let node = &mut self.nodes[nth];
         let life = node.lives.len();
@@ -139,7 +157,7 @@ impl Nodes {
             .create(true)
             .append(true)
             .open(self.directory.join(format!("{}.log", node.name)))?;
-        let child = Command::new(&self.program)
+        let child = Command::new(program)
             .arg("victim")
             .arg("--records")
             .arg(&records)
@@ -154,6 +172,7 @@ impl Nodes {
             .env("APOLO_PEERS", peers)
             .env("APOLO_EXPECT", expect.to_string())
             .env("APOLO_VOTERS", count.min(5).to_string())
+            .env("APOLO_FORMAT_MAX", format_max.to_string())
             .env("APOLO_API_TOKEN", API_TOKEN)
             .env("APOLO_CA_DIR", self.directory.join("ca"))
             .env("APOLO_DATA_DIR", &node.data)
@@ -214,6 +233,13 @@ impl Nodes {
     /// What a node's last life has written so far.
     pub(super) fn last_life(&self, nth: usize) -> Vec<Record> {
         self.nodes[nth].lives.last().map(|file| Records::read(file)).unwrap_or_default()
+    }
+
+    /// The last line of a node's log.
+    pub(super) fn last_line(&self, nth: usize) -> String {
+        let log = self.directory.join(format!("{}.log", self.nodes[nth].name));
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        text.lines().last().unwrap_or_default().to_owned()
     }
 
     /// The last lines of every node's log.

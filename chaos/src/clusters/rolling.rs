@@ -54,7 +54,7 @@ pub async fn rolling_restart(
 }
 
 /// Between each connection that its client closed and the next of its shard.
-fn gaps(truth: &Truth) -> Spans {
+pub(super) fn gaps(truth: &Truth) -> Spans {
     let mut shards: BTreeMap<u32, Vec<_>> = BTreeMap::new();
     for connection in &truth.connections {
         if let (Some((shard, _)), Some(from)) = (connection.shard, connection.established_ms) {

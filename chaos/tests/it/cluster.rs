@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use apolo_chaos::clusters::{
-    ClusterOptions, Shape, can_cap, can_partition, cluster_kills, freeze, move_all, partition,
-    power_loss, restore_old_copy, rolling_restart, scale, storm, wipe_majority, wipe_one,
+    ClusterOptions, Earlier, Shape, can_cap, can_partition, cluster_kills, freeze, move_all,
+    partition, power_loss, restore_old_copy, rolling_restart, scale, storm, upgrade, wipe_majority,
+    wipe_one,
 };
 
 /// A load that leaves a machine of two cores some room.
@@ -40,6 +41,16 @@ async fn a_rolling_restart_loses_nothing_and_delivers_nothing_twice() {
     let _alone = crate::MACHINE.lock().await;
 
     let report = rolling_restart(&options(3), 1, |_| ()).await.unwrap();
+
+    assert!(report.holds() && report.gaps.count() >= 24, "{report}");
+}
+
+/// From a real earlier commit: `apolo-chaos cluster upgrade --from`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_writes_a_new_format_once_every_node_reads_it_and_loses_nothing_on_the_way() {
+    let _alone = crate::MACHINE.lock().await;
+
+    let report = upgrade(&options(3), Earlier::Bounded).await.unwrap();
 
     assert!(report.holds() && report.gaps.count() >= 24, "{report}");
 }

@@ -3,7 +3,11 @@
 mod server;
 mod wire;
 
-use std::{collections::BTreeSet, future::Future, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    time::Duration,
+};
 
 use openraft::{
     EmptyNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2,
@@ -16,7 +20,7 @@ use openraft::{
 };
 use tokio::sync::watch;
 
-use crate::model::{LogIndex, NodeId};
+use crate::model::{Format, LogIndex, NodeId};
 use crate::state::{Command, Outcome};
 use crate::transport::{Protocol, Transport};
 
@@ -68,6 +72,11 @@ impl Network {
     pub(super) fn connected(&self) -> BTreeSet<NodeId> {
         let peers = self.transport.iter().flat_map(Transport::connected);
         peers.map(|peer| peer.node).collect()
+    }
+
+    /// The newest format that this node reads, and that each peer reads which is connected.
+    pub(super) fn reads(&self) -> BTreeMap<NodeId, Format> {
+        self.transport.as_ref().map(Transport::reads).unwrap_or_default()
     }
 
     pub(super) fn removed(&self) -> watch::Receiver<Option<u64>> {

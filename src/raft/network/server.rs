@@ -115,6 +115,11 @@ impl Server {
             };
             return Reply::AskElsewhere(leader);
         }
+        let format = self.handle.states().borrow().format();
+        if self.handle.reads().get(&node).is_some_and(|reads| *reads < format) {
+            warn!(%node, %format, "a node does not read what this cluster writes; update its apolo");
+            return Reply::AskElsewhere(None);
+        }
         info!(%node, "a node joins, as a learner");
         match self.handle.add_learner(node).await {
             Ok(()) => Reply::Admitted,

@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::*;
+use crate::model::Format;
 use crate::raft::{Standings, handle::PROPOSE_WITHIN};
 use crate::store::Write;
 use crate::transport::{Identity, Options as TransportOptions, SimulatedNetwork, Transport};
@@ -67,7 +68,7 @@ impl Cluster {
         let member = self.members.iter_mut().find(|member| member.id == id).unwrap();
         member.boot += 1;
         let recovered = member.memory.recovered();
-        let standings = Arc::new(Standings::new(&recovered));
+        let standings = Arc::new(Standings::new(&recovered, Format::MAX));
         let options = TransportOptions::simulated(socket, BootEpoch(member.boot));
         let transport = Transport::start(options.with_local(standings.clone())).unwrap();
         let options = Options {

@@ -11,9 +11,35 @@ use crate::state::user::{
 #[test]
 fn bytes_of_a_newer_version_are_refused_by_name() {
     let mut bytes = encode_command(&Command::Unhalt);
-    bytes[0] += 1;
+    bytes[0] += 2;
 
-    assert_eq!(decode_command(&bytes), Err(CodecError::Newer(2)));
+    assert_eq!(decode_command(&bytes), Err(CodecError::Newer(3)));
+}
+
+#[test]
+fn a_format_that_is_not_read_stops_a_node_at_its_entry_and_so_does_a_state_written_in_it() {
+    let format = Format(Format::MAX.0 + 1);
+    let raised = encode_command(&Command::RaiseFormat(format));
+    assert_eq!(decode_command(&raised), Err(CodecError::Newer(format.0)));
+
+    let mut state = encode_state(&State { format: Format::MAX, ..State::default() });
+    state[0] += 1;
+    assert_eq!(decode_state(&state), Err(CodecError::Newer(format.0)));
+}
+
+#[test]
+fn what_an_older_apolo_cannot_read_is_not_written_before_the_format_is_raised() {
+    let mut log = Log::formed(1);
+    assert_eq!(log.state.format(), Format(5));
+    assert_eq!(encode_state(&log.state)[0], 5);
+
+    log.ok(Command::RaiseFormat(Format(6)));
+    assert_eq!(log.state.format(), Format(6));
+    assert_eq!(encode_state(&log.state)[0], 6);
+    assert_eq!(decode_state(&encode_state(&log.state)), Ok(log.state.clone()));
+
+    log.ok(Command::RaiseFormat(Format(5)));
+    assert_eq!(log.state.format(), Format(6), "a format is never left");
 }
 
 #[test]
@@ -65,6 +91,16 @@ fn a_state_written_by_version_5_is_still_read_and_written_the_same() {
     let bytes: String = encode_state(&state()).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(encode_state(&state()), golden, "{bytes}");
     assert_eq!(decode_state(&golden), Ok(state()));
+}
+
+#[test]
+fn a_state_written_by_version_6_is_still_read_and_written_the_same() {
+    let golden = unhex(include_str!("../../../tests/data/state/state-v6.txt").trim());
+
+    let state = State { format: Format(6), ..state() };
+    let bytes: String = encode_state(&state).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(encode_state(&state), golden, "{bytes}");
+    assert_eq!(decode_state(&golden), Ok(state));
 }
 
 /// A state with something of everything.
@@ -189,6 +225,7 @@ fn unhex(text: &str) -> Vec<u8> {
 fn one_of_each() -> Vec<Command> {
     let mut commands = before_restore_commands();
     commands.extend(restore_steps(300).map(Command::Restore));
+    commands.push(Command::RaiseFormat(Format(6)));
     commands
 }
 

@@ -66,6 +66,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         vec(0_u32..4, 0..3).prop_map(Command::ReopenBuckets),
         Just(Command::Halt { code: 4004, shard: SHARD }),
         Just(Command::Unhalt),
+        Just(Command::RaiseFormat(Format(6))),
         (1_u32..5, 0_u32..9).prop_map(|(max_concurrency, remaining)| {
             let resets_at = UnixMillis(1);
             Command::ObserveGateway(gateway(Limits {
@@ -138,6 +139,7 @@ fn aim(command: &mut Command, state: &State) {
         | Command::Reshard { .. }
         | Command::ObserveGateway(_)
         | Command::ReopenBuckets(_)
+        | Command::RaiseFormat(_)
         | Command::Halt { .. }
         | Command::Unhalt
         | Command::Lead { .. }

@@ -1,0 +1,45 @@
+//! Which bytes the nodes of a cluster may write for each other.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A form of commands and states, by number: what an apolo that reads it can be sent, and find on its disk.
+///
+/// A cluster writes the newest one that all its members read ([`State::format`](crate::state::State::format)), so nodes
+/// of two versions run side by side, and the older ones can be replaced one by one. A form that was used once is never
+/// left again: the log holds it.
+///
+/// 5 is everything up to the restore of a backup; 6 is the format itself, and [`Command::RaiseFormat`].
+///
+/// [`Command::RaiseFormat`]: crate::state::Command::RaiseFormat
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct Format(pub u8);
+
+impl Format {
+    /// What a cluster begins with, and what a node reads that says nothing of formats.
+    pub const MIN: Self = Self(5);
+    /// The newest that this apolo reads.
+    pub const MAX: Self = Self(6);
+}
+
+impl Default for Format {
+    fn default() -> Self {
+        Self::MIN
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a node may be sent, and what it may send.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Formats {
+    /// The newest that it reads, or that it lets the cluster use.
+    pub reads: Format,
+    /// What its cluster writes.
+    pub writes: Format,
+}
