@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod http;
 pub mod invite;
 pub mod ipc;
+pub mod kubernetes;
 pub mod kv;
 pub mod lease;
 pub mod model;

@@ -67,6 +67,10 @@ pub struct Config {
     pub format_max: Format,
     /// Where the cluster's authority is. Without one the node makes its own.
     pub ca_dir: Option<PathBuf>,
+    /// Kubernetes' API, where the node runs in a pod that has rights to ask it.
+    pub kubernetes_api: Url,
+    /// Where these rights are.
+    pub service_account_dir: PathBuf,
     /// Where the token is by which a node joins that holds no authority's key.
     pub join_token_file: Option<PathBuf>,
     /// This node's name for people.
@@ -146,6 +150,8 @@ impl Default for Config {
             profile: Profile::default(),
             format_max: Format::MAX,
             ca_dir: None,
+            kubernetes_api: Url::parse("https://localhost").expect("a constant that parses"),
+            service_account_dir: PathBuf::new(),
             join_token_file: None,
             name: String::new(),
             discord_api: Url::parse("https://discord.com").expect("a constant that parses"),

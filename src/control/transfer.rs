@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::model::NodeId;
 use crate::raft::{Handle, Leadership, Members};
-use crate::state::{Command, Node, Outcome, Presence, State};
+use crate::state::{Command, Drain, Node, Outcome, Presence, State};
 
 use super::{
     desk::Desk,
@@ -53,7 +53,10 @@ impl Choice<'_> {
             return self.check(wished).map(|()| wished);
         }
         let fit = self.members.voters.iter().filter(|voter| self.check(**voter).is_ok());
-        let best = fit.max_by_key(|voter| self.matched.get(voter));
+        // One that is being emptied will soon hand it on.
+        let stays =
+            |voter: &NodeId| self.nodes.get(voter).is_some_and(|node| node.drain == Drain::No);
+        let best = fit.max_by_key(|voter| (stays(voter), self.matched.get(voter)));
         best.copied().ok_or(WishRefusal::NobodyElse)
     }
 

@@ -38,6 +38,7 @@ use crate::control::{self, Control, Wishes};
 use crate::gateway::{self, Hosts, Intents, Profile};
 use crate::http;
 use crate::ipc::{self, Handlers, Ipc};
+use crate::kubernetes::Pod;
 use crate::kv::Kv;
 use crate::model::{ShardId, ShardTotal, Token};
 use crate::state::State;
@@ -108,6 +109,8 @@ impl Parts {
             port.open(&self.config, self.hub(port, token, (&board, &ipc), raft.states()));
         }
         let upkeep = self.background(&member, keeping, &stop.rest);
+        let Config { name, kubernetes_api, service_account_dir, .. } = &self.config;
+        let pod = Pod::named(name, kubernetes_api.clone(), service_account_dir.clone());
         self.http.serve_socket(&self.config.data_dir).map_err(NodeError::Socket)?;
         Ok(Node {
             board,
@@ -124,6 +127,7 @@ impl Parts {
             draining,
             wishes: doors.wishes,
             leave,
+            pod,
             stop,
             member,
             _threads: self.threads,

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
-    task::JoinHandle,
+    task::{JoinHandle, spawn_blocking},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -153,6 +153,16 @@ impl Member {
         let (cluster, node, at) = (Some(self.cluster), Some(self.me), UnixMillis::now());
         let farewell = store::Farewell { cluster, node, at };
         store::say_farewell(&self.data_dir, &farewell).map_err(NodeError::Farewell)
+    }
+
+    /// Empties the directory of a node that has left. Nobody has it open any more.
+    pub(super) async fn forget(
+        directory: PathBuf,
+        cluster: ClusterId,
+        me: NodeId,
+    ) -> Result<(), NodeError> {
+        let forgotten = spawn_blocking(move || store::forget(&directory, cluster, me)).await;
+        forgotten.expect("emptying a directory does not panic").map_err(NodeError::SetAside)
     }
 
     /// Hands the leadership to a voter that has all, if this node has it.

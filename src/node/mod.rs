@@ -59,6 +59,7 @@ use crate::control::Wishes;
 use crate::gateway::{Rest, RestLimits};
 use crate::http;
 use crate::ipc::{Handlers, Ipc};
+use crate::kubernetes::Pod;
 use crate::kv::Kv;
 use crate::model::{NodeId, SystemHealth};
 use crate::raft::Handle;
@@ -75,6 +76,9 @@ use view::Front;
 
 /// How long the orderly end of the agent may take, beyond which its tasks are dropped.
 const STOP_WITHIN: Duration = Duration::from_millis(9_500);
+
+/// How long leaving may take for a pod that is scaled away. The rest of its grace of 60 s is for an ordinary stop.
+const SCALE_IN_WITHIN: Duration = Duration::from_secs(30);
 
 /// How often what a node's start needs is proposed: a leader may be lost meanwhile, and the next one is soon known.
 const COMMIT_ATTEMPTS_MAX: usize = 3;
@@ -137,6 +141,8 @@ pub struct Node {
     wishes: Wishes,
     /// An operator wants this node to leave the cluster.
     leave: Arc<Notify>,
+    /// What this node is to Kubernetes, if it may run there.
+    pod: Option<Pod>,
     stop: Stops,
     agent: JoinHandle<()>,
     control: JoinHandle<()>,
@@ -271,10 +277,7 @@ impl Node {
         loop {
             let event = self.next_event(&stop).await;
             match event {
-                Event::Stop => {
-                    self.shutdown().await;
-                    return Ok(());
-                }
+                Event::Stop => return self.stop_or_leave().await,
                 Event::Leave => {
                     if self.leave(&stop).await {
                         return self.depart().await;
@@ -336,6 +339,40 @@ impl Node {
                 false
             }
         }
+    }
+
+    /// Stops, unless this node's pod is scaled away: then it leaves the cluster, and stops where that does not work.
+    async fn stop_or_leave(self) -> Result<(), NodeError> {
+        let scaled_away = match &self.pod {
+            Some(pod) => pod.is_scaled_away().await.unwrap_or_else(|problem| {
+                warn!(%problem, "not known whether this pod is scaled away; its node stays a member");
+                false
+            }),
+            None => false,
+        };
+        if !scaled_away {
+            self.shutdown().await;
+            return Ok(());
+        }
+        info!("this pod is scaled away");
+        self.draining.cancel();
+        let left = timeout(SCALE_IN_WITHIN, self.leave(&CancellationToken::new())).await;
+        if left != Ok(true) {
+            if left.is_err() {
+                leave::stay(&self.member.raft, self.member.me).await;
+            }
+            warn!("its node stays a member, and stops; `apolo remove` it from another one");
+            self.shutdown().await;
+            return Ok(());
+        }
+        let Member { data_dir, cluster, me, .. } = &self.member;
+        let (directory, cluster, me) = (data_dir.clone(), *cluster, *me);
+        let noted = self.member.say_farewell();
+        self.end().await;
+        noted?;
+        Member::forget(directory, cluster, me).await?;
+        info!("left the cluster; scaled up again, the pod joins it as a new node");
+        Ok(())
     }
 
     /// Ends a node that is no member any more.

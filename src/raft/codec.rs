@@ -2,12 +2,16 @@
 
 use std::io;
 
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use crate::store::{self, Record};
+use crate::{
+    state::{self, decode_command},
+    store::{self, Record},
+};
 
-use super::types::{Entry, Snapshot, SnapshotMeta, Vote, position};
+use super::types::{Entry, LogId, Snapshot, SnapshotMeta, Vote, position};
 
 /// The version that is written. The store adds the checksums.
 const VERSION: u8 = 1;
@@ -19,6 +23,8 @@ pub(super) enum CodecError {
     Version(u8),
     #[error("decode: {0}")]
     Malformed(#[from] postcard::Error),
+    #[error("{0}")]
+    Command(#[from] state::CodecError),
 }
 
 impl From<CodecError> for io::Error {
@@ -32,7 +38,20 @@ pub(super) fn encode_entry(entry: &Entry) -> Record {
 }
 
 pub(super) fn decode_entry(record: &Record) -> Result<Entry, CodecError> {
-    decode(&record.bytes)
+    decode(&record.bytes).map_err(|error| command_of(&record.bytes).unwrap_or(error))
+}
+
+/// What is wrong with an entry's command, which postcard does not pass on. The payload is laid out as openraft's.
+fn command_of(entry: &[u8]) -> Option<CodecError> {
+    #[derive(serde::Deserialize)]
+    enum Payload {
+        Blank,
+        Normal(Bytes),
+    }
+    let (_, Payload::Normal(command)) = decode::<(LogId, Payload)>(entry).ok()? else {
+        return None;
+    };
+    decode_command(&command).err().map(CodecError::Command)
 }
 
 pub(super) fn encode_vote(vote: &Vote) -> store::Vote {
@@ -79,8 +98,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::NodeId,
-        raft::types::{LogId, Membership, Proposal, log_id},
+        model::{Format, NodeId},
+        raft::types::{Membership, Proposal, log_id},
         state::Command,
         store::Position,
     };
@@ -113,6 +132,21 @@ mod tests {
             // Its last byte is a field that openraft reserves and leaves empty.
             ("snapshot-meta", encode_snapshot(&snapshot).meta),
         ]
+    }
+
+    #[test]
+    fn an_entry_of_a_newer_apolo_says_which_format_it_is_of() {
+        let raised = EntryPayload::Normal(Proposal(Command::RaiseFormat(Format::MAX)));
+        let mut bytes = entry(raised);
+        // The format's number is the last byte.
+        *bytes.last_mut().unwrap() += 1;
+
+        let refused = decode_entry(&Record { position: position(&at(258)), bytes }).unwrap_err();
+
+        assert_eq!(
+            refused.to_string(),
+            "decode: format version 7 is newer than what this apolo reads; update apolo"
+        );
     }
 
     #[test]

@@ -55,6 +55,11 @@ pub fn has_left(directory: &Path) -> bool {
     directory.join(FILE).exists()
 }
 
+/// The directory may be used again: nothing is in it any more.
+pub(super) fn take_back(directory: &Path) -> io::Result<()> {
+    sync::remove(&directory.join(FILE))
+}
+
 /// What was noted. A file that does not read says as much as one that does: the node has left.
 pub(super) fn load(directory: &Path) -> io::Result<Option<Farewell>> {
     let unreadable = || Farewell { cluster: None, node: None, at: UnixMillis(0) };

@@ -432,6 +432,20 @@ pub fn set_aside(
     quarantine(path, &tombstone).map_err(|source| refused(path, "put its content aside", source))
 }
 
+/// Empties the directory of a node that has left its cluster and may join it again as another one. The next [`open`]
+/// never forms a cluster there.
+///
+/// # Errors
+///
+/// [`OpenError`], where somebody has it open, or its content can't be removed.
+pub fn forget(path: &Path, cluster: ClusterId, node: NodeId) -> Result<(), OpenError> {
+    let moved = set_aside(path, cluster, node, "its node left the cluster".to_owned())?;
+    let told = |source| refused(path, "remove what was in it", source);
+    fs::remove_dir_all(moved).map_err(told)?;
+    // Last: until here the directory says that its node has left.
+    farewell::take_back(path).map_err(told)
+}
+
 /// Puts the directory aside.
 fn condemn(path: &Path, owner: Option<Owner>, damage: Damage) -> OpenError {
     let tombstone = Box::new(Tombstone {

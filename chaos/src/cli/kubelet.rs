@@ -29,6 +29,9 @@ pub(super) struct Kubelet {
     /// Another podManagementPolicy: OrderedReady.
     #[arg(long)]
     in_order: bool,
+    /// Pods may read their StatefulSet, and leave the cluster where they are scaled away.
+    #[arg(long)]
+    scale_in_order: bool,
     /// Two pods mount one volume, to see that it is noticed.
     #[arg(long, hide = true)]
     one_volume_for_two: bool,
@@ -53,7 +56,8 @@ impl Kubelet {
             guilds: self.guilds,
             event_rate: self.event_rate,
         };
-        Ok(KubeletOptions { cluster, manifest, one_volume_for_two: self.one_volume_for_two })
+        let (one_volume_for_two, scale_in_order) = (self.one_volume_for_two, self.scale_in_order);
+        Ok(KubeletOptions { cluster, manifest, one_volume_for_two, scale_in_order })
     }
 
     /// Each scenario's report as soon as it is there.

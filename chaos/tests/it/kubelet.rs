@@ -16,7 +16,8 @@ async fn run(scenario: Scenario) -> KubeletReport {
     };
     let manifest = Manifest::base().unwrap();
     let _alone = crate::MACHINE.lock().await;
-    let options = KubeletOptions { cluster, manifest, one_volume_for_two: false };
+    let options =
+        KubeletOptions { cluster, manifest, one_volume_for_two: false, scale_in_order: false };
     kubelet(&options, scenario).await.unwrap()
 }
 

@@ -7,6 +7,7 @@ mod leave;
 mod recover;
 mod remove;
 mod rotate;
+mod scale_in;
 mod stop;
 mod story;
 pub(crate) mod support;

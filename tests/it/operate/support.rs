@@ -130,6 +130,13 @@ impl Cluster {
         self.ended(nth).await.expect("it ends in good order");
     }
 
+    /// What SIGTERM for several at once does. How they end is [`Self::ended`]'s to tell.
+    pub(crate) fn ask_to_stop(&self, which: &[usize]) {
+        for nth in which {
+            self.places[*nth].running.as_ref().expect("it runs").stop.cancel();
+        }
+    }
+
     /// What SIGTERM for all at once does.
     pub(crate) async fn stop_all(&mut self) -> Vec<(usize, Result<(), NodeError>)> {
         for place in &self.places {

@@ -7,9 +7,10 @@
 //! ```
 //!
 //! It promises the kubelet's probes, grace periods, back-off and volumes, the controller's order, and a new address for
-//! each pod that is made. It does not pull images, attach disks, route a Service or enforce limits, and it names the
-//! peers by address where Kubernetes has DNS.
+//! each pod that is made. It does not pull images, attach disks, route a Service or enforce limits, it names the
+//! peers by address where Kubernetes has DNS, and of the API server it has the one question that a pod may ask.
 
+mod api;
 mod backoff;
 mod gaps;
 mod manifest;

@@ -12,7 +12,10 @@ use std::{
 use apolo::{model::UnixMillis, transport::Authority};
 use tokio::process::{Child, Command};
 
-use super::manifest::{Manifest, Variable};
+use super::{
+    api::Api,
+    manifest::{Manifest, Variable},
+};
 use crate::{
     clusters::nodes::API_TOKEN,
     kills::{Life, Records},
@@ -42,6 +45,8 @@ pub(super) struct Site {
     pub(super) manifest: Manifest,
     /// The second pod mounts the first one's volume: to see what comes of it.
     pub(super) one_volume_for_two: bool,
+    /// Where pods ask for their StatefulSet, if they may.
+    pub(super) api_server: Option<Api>,
     program: PathBuf,
     directory: PathBuf,
     api: String,
@@ -67,6 +72,7 @@ impl Site {
         Ok(Self {
             manifest,
             one_volume_for_two: false,
+            api_server: None,
             program: program.to_owned(),
             directory: directory.to_owned(),
             api,
@@ -129,6 +135,8 @@ impl Site {
             ("DISCORD_INTENTS", "UNPRIVILEGED,GUILD_MEMBERS".to_owned()),
         ];
         environment.extend(here.map(|(name, value)| (name.to_owned(), value)));
+        let rights = self.api_server.iter().flat_map(Api::environment);
+        environment.extend(rights.map(|(name, value)| (name.to_owned(), value)));
         Ok(environment)
     }
 

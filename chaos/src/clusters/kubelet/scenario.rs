@@ -29,6 +29,8 @@ pub struct KubeletOptions {
     pub manifest: Manifest,
     /// The second pod mounts the first one's volume: to see that it does not go unnoticed.
     pub one_volume_for_two: bool,
+    /// Pods may read their StatefulSet: `components/scale-in-order`.
+    pub scale_in_order: bool,
 }
 
 /// What happens to the StatefulSet.
@@ -68,7 +70,7 @@ pub async fn kubelet(
             stage.well("every pod has the new template").await?;
             steps.end("all pods made anew");
         }
-        Scenario::Scale => scale(&mut stage, &mut steps).await?,
+        Scenario::Scale => scale(&mut stage, &mut steps, options.scale_in_order).await?,
         Scenario::Deleted => {
             let leader = leader(&mut stage).await?;
             stage.set.delete(leader);
@@ -118,7 +120,11 @@ async fn leader(stage: &mut Stage) -> Result<u32, ClusterError> {
     Ok(stage.leader(&view))
 }
 
-async fn scale(stage: &mut Stage, steps: &mut Steps) -> Result<(), ClusterError> {
+async fn scale(
+    stage: &mut Stage,
+    steps: &mut Steps,
+    scale_in_order: bool,
+) -> Result<(), ClusterError> {
     let few = stage.set.wanted.replicas;
     stage.set.wanted.replicas = few + 2;
     stage.well("two more have joined").await?;
@@ -129,6 +135,10 @@ async fn scale(stage: &mut Stage, steps: &mut Steps) -> Result<(), ClusterError>
     stage.set.wanted.replicas = few;
     stage.well("the others go on").await?;
     steps.end("two less again");
+    if scale_in_order {
+        let pods = few as usize;
+        until(stage, "those that left are forgotten", |view| view.nodes.len() == pods).await?;
+    }
     let leader = leader(stage).await?;
     stage.set.delete(leader);
     stage.well("one of those that are left was deleted").await?;

@@ -6,7 +6,7 @@ use apolo::{http::View, simulator::Simulator};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use super::{KubeletOptions, pod::Site, runner::Status, statefulset::StatefulSet};
+use super::{KubeletOptions, api::Api, pod::Site, runner::Status, statefulset::StatefulSet};
 use crate::clusters::{
     account::Account,
     cluster::{ClusterError, agree, discord, established, settle, summary},
@@ -40,6 +40,9 @@ impl Stage {
         let (manifest, program) = (options.manifest.clone(), &options.cluster.program);
         let mut site = Site::new(manifest, program, directory.path(), simulator.api_url())?;
         site.one_volume_for_two = options.one_volume_for_two;
+        if options.scale_in_order {
+            site.api_server = Some(Api::start(directory.path(), site.manifest.name()).await?);
+        }
         let site = Arc::new(site);
         let mut stage = Self {
             set: StatefulSet::new(Arc::clone(&site)),

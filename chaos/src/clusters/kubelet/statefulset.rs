@@ -110,6 +110,9 @@ impl StatefulSet {
             ended.map_err(io::Error::other)??;
         }
         self.forget_gone()?;
+        if let Some(api) = &self.site.api_server {
+            api.scale(self.wanted.replicas);
+        }
         let now = Instant::now();
         let seen = self.pods.iter().map(|(ordinal, held)| (*ordinal, self.seen(held, now)));
         let order = self.site.manifest.set.spec.pod_management_policy;
