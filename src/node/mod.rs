@@ -277,7 +277,7 @@ impl Node {
         loop {
             let event = self.next_event(&stop).await;
             match event {
-                Event::Stop => return self.stop_or_leave().await,
+                Event::Stop => return Box::pin(self.stop_or_leave()).await,
                 Event::Leave => {
                     if self.leave(&stop).await {
                         return self.depart().await;

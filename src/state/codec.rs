@@ -35,11 +35,8 @@ pub enum CodecError {
 /// A command as bytes.
 #[must_use]
 pub fn encode_command(command: &Command) -> Vec<u8> {
-    let version = match command {
-        Command::RaiseFormat(_) => VERSION_OF_FORMATS,
-        _ => VERSION,
-    };
-    encode(version, command)
+    let of_formats = matches!(command, Command::RaiseFormat(_));
+    encode(if of_formats { VERSION_OF_FORMATS } else { VERSION }, command)
 }
 
 /// The command that `bytes` hold.
@@ -49,12 +46,15 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
 /// [`CodecError`] where they hold none, or more than one.
 pub fn decode_command(bytes: &[u8]) -> Result<Command, CodecError> {
     match bytes.split_first().ok_or(CodecError::Empty)? {
-        (&(VERSION | VERSION_OF_FORMATS), rest) => match decode(rest)? {
-            Command::RaiseFormat(format) if format > Format::MAX => {
-                Err(CodecError::Newer(format.0))
+        (&(VERSION | VERSION_OF_FORMATS), rest) => {
+            let command = decode(rest)?;
+            if let Command::RaiseFormat(format) = command
+                && format > Format::MAX
+            {
+                return Err(CodecError::Newer(format.0));
             }
-            command => Ok(command),
-        },
+            Ok(command)
+        }
         (newer, _) => Err(CodecError::Newer(*newer)),
     }
 }
