@@ -152,7 +152,7 @@ impl Apolo {
     ///
     /// [`NodeError`]: what is wrong, and what to do about it.
     pub async fn start(self) -> Result<Node, NodeError> {
-        Node::start(options(self.config, Arc::new(self.bot), self.handlers)).await
+        Box::pin(Node::start(options(self.config, Arc::new(self.bot), self.handlers))).await
     }
 
     /// Starts the node and runs it until SIGTERM or SIGINT; then lets handlers finish, commits what they did, and
@@ -180,7 +180,7 @@ impl Apolo {
     ///
     /// As [`Apolo::start`].
     pub async fn start_bot(self, bot: impl Bot) -> Result<Node, NodeError> {
-        Node::start(options(self.config, Arc::new(Erased(bot)), self.handlers)).await
+        Box::pin(Node::start(options(self.config, Arc::new(Erased(bot)), self.handlers))).await
     }
 }
 
@@ -194,10 +194,10 @@ async fn run(options: Options) -> Result<(), NodeError> {
     let stop = CancellationToken::new();
     let signals = tokio::spawn(shutdown_requested(stop.clone()));
     let node = tokio::select! {
-        node = Node::start(options) => node?,
+        node = Box::pin(Node::start(options)) => node?,
         () = stop.cancelled() => return Ok(()),
     };
-    let ran = node.run(stop).await;
+    let ran = Box::pin(node.run(stop)).await;
     signals.abort();
     ran
 }
