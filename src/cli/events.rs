@@ -70,7 +70,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-fn line(entry: &Entry) -> String {
+pub(super) fn line(entry: &Entry) -> String {
     format!("{}  {:<17}  {}", timestamp(entry.at_ms), entry.kind.as_str(), entry.text)
 }
 

@@ -19,6 +19,7 @@ mod backup;
 mod bind;
 mod dashboard;
 mod kv;
+mod looks;
 mod openapi;
 mod places;
 mod ready;
@@ -37,6 +38,7 @@ pub use kv::{
     Expected, KvAnswer, KvAsk, KvChange, KvChanges, KvDone, KvProblem, KvRequest, KvRow, KvScore,
     KvText, ScoreChange,
 };
+pub use looks::ShardHistory;
 pub use ready::{Condition, Readiness, readiness};
 pub use server::{Options, Server};
 pub use socket::{SOCKET_FILE, SocketPath};

@@ -19,14 +19,15 @@ mod tests {
         collections::{BTreeMap, BTreeSet},
         fs,
         path::Path,
+        sync::Arc,
     };
 
     use serde_json::{Value, json};
 
     use super::*;
     use crate::http::{
-        ConsumerGroup, Consumers, Excess, Halt, HealthBody, NodeRow, NodeSaid, Role, Target, View,
-        readiness, view::tests::view,
+        ConsumerGroup, Consumers, Excess, Halt, HealthBody, NodeRow, NodeSaid, Role, ShardHistory,
+        Target, View, readiness, streams::without_shards, view::tests::view,
     };
     use crate::model::{Format, ShardId, UnixMillis};
     use crate::state::Limits;
@@ -174,10 +175,16 @@ mod tests {
             took_ms: Some(3),
             text: String::new(),
         });
+        let history = ShardHistory {
+            row: view(1).shards[0].clone(),
+            history: vec![Arc::new(entries[0].clone())],
+        };
         let answers = [
             ("View", serde_json::to_value(full()).unwrap()),
             ("View", serde_json::to_value(View::default()).unwrap()),
             ("Health", serde_json::to_value(HealthBody::from(full())).unwrap()),
+            ("Cluster", without_shards(&full())),
+            ("ShardHistory", serde_json::to_value(history).unwrap()),
             ("Readiness", serde_json::to_value(readiness(&full())).unwrap()),
         ];
         let entries = entries.map(|entry| ("Entry", serde_json::to_value(entry).unwrap()));

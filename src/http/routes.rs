@@ -20,7 +20,7 @@ use crate::model::{ShardId, Token};
 use super::{
     Change, HealthBody, Source, access,
     access::Way,
-    audit, backup, dashboard, kv, openapi, readiness,
+    audit, backup, dashboard, kv, looks, openapi, readiness,
     streams::{self, STREAMS_MAX},
     tokens,
 };
@@ -41,8 +41,12 @@ pub(super) const INDEX: &str = "apolo (in a browser this is the dashboard)
 /api/v1/openapi.json  all of this for programs: OpenAPI 3.1
 /api/v1/status        everything that this node sees
 /api/v1/status/stream the same as server-sent events, each second
+/api/v1/cluster       the same without the shards
+/api/v1/health        the body of /health, with 200 always
+/api/v1/nodes         one row for each node
 /api/v1/shards        one row for each shard
-/api/v1/events        what happened, as a list; with `Accept: text/event-stream` as it happens
+/api/v1/shards/SHARD  one of them, and what became of it
+/api/v1/events[?shard=SHARD]  what happened, as a list; with `Accept: text/event-stream` as it happens
 /api/v1/drain/NODE    POST: hand a node's shards to the others, and give it none; undrain takes it back
 /api/v1/move/SHARD/NODE  POST: hand a shard to a node
 /api/v1/respawn[/SHARD]  POST: have a shard, or all, drop the connection and resume
@@ -93,8 +97,6 @@ pub(super) fn router(
         .route("/startup", get(startup))
         .route("/metrics", get(metrics))
         .route("/api/v1/openapi.json", get(openapi::document))
-        .route("/api/v1/status", get(status))
-        .route("/api/v1/shards", get(shards))
         .route("/api/v1/unhalt", post(unhalt))
         .route("/api/v1/drain/{node}", post(drain))
         .route("/api/v1/undrain/{node}", post(undrain))
@@ -109,6 +111,7 @@ pub(super) fn router(
         .merge(tokens::routes())
         .merge(kv::routes())
         .merge(backup::routes())
+        .merge(looks::routes())
         .merge(streams::routes())
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such path; `/` lists them") })
         .method_not_allowed_fallback(|| async {
@@ -151,14 +154,6 @@ async fn startup(State(shared): State<Shared>) -> Response {
 
 async fn metrics(State(shared): State<Shared>) -> Response {
     ([(header::CONTENT_TYPE, PROMETHEUS)], shared.source.metrics()).into_response()
-}
-
-async fn status(State(shared): State<Shared>) -> Response {
-    Json(shared.source.survey().await).into_response()
-}
-
-async fn shards(State(shared): State<Shared>) -> Response {
-    Json(shared.source.survey().await.shards).into_response()
 }
 
 async fn unhalt(

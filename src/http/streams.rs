@@ -30,6 +30,7 @@ use super::{
     ShardRow, Source, View, readiness,
     routes::{Shared, problem},
 };
+use crate::model::ShardId;
 use crate::timeline::Entry;
 
 /// Readers of each stream at once. One of `status` costs a look at all shards every second; one more is turned away, and
@@ -61,30 +62,41 @@ struct Since {
     /// Those behind this id.
     #[serde(default)]
     since: u64,
+    /// Those that name this shard.
+    shard: Option<ShardId>,
+}
+
+impl Since {
+    fn wants(&self, entry: &Entry) -> bool {
+        self.shard.is_none_or(|shard| entry.shards.contains(&shard))
+    }
 }
 
 /// What happened: a list, or, for whoever accepts `text/event-stream`, also what will.
 async fn events(
     State(shared): State<Shared>,
-    Query(Since { since }): Query<Since>,
+    Query(wanted): Query<Since>,
     headers: HeaderMap,
 ) -> Response {
     let timeline = shared.source.timeline();
     if !wants_stream(&headers) {
-        return Json(timeline.since(since)).into_response();
+        let mut entries = timeline.since(wanted.since);
+        entries.retain(|entry| wanted.wants(entry));
+        return Json(entries).into_response();
     }
     let Ok(place) = Arc::clone(&shared.events).try_acquire_owned() else {
         return full();
     };
-    let seen = last_event_id(&headers).unwrap_or(since);
-    let entries = unfold((timeline, seen), |(timeline, mut seen)| async move {
+    let seen = last_event_id(&headers).unwrap_or(wanted.since);
+    let entries = unfold((timeline, seen), move |(timeline, mut seen)| async move {
         let mut last = timeline.last();
         loop {
             last.borrow_and_update();
             let entries = timeline.since(seen);
             if let Some(newest) = entries.last() {
                 seen = newest.id;
-                return Some((iter(entries.into_iter().map(message)), (timeline, seen)));
+                let entries = entries.into_iter().filter(move |entry| wanted.wants(entry));
+                return Some((iter(entries.map(message)), (timeline, seen)));
             }
             if last.changed().await.is_err() {
                 return None;
@@ -165,7 +177,7 @@ impl Looks {
     }
 }
 
-fn without_shards(view: &View) -> serde_json::Value {
+pub(super) fn without_shards(view: &View) -> serde_json::Value {
     let mut value = serde_json::to_value(view).unwrap_or_default();
     if let Some(fields) = value.as_object_mut() {
         fields.remove("shards");

@@ -110,7 +110,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("twilight_model", &["gateway", "simulator", "bot", "agent", "node", "cli"]),
     ("quinn", &["transport"]),
     ("hickory_resolver", &["cluster"]),
-    ("reqwest", &["gateway", "kubernetes"]),
     ("rcgen", &["transport"]),
     ("x509_parser", &["transport"]),
     ("socket2", &["transport"]),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apolo::{
-    http::{Phase, View},
+    http::{Phase, ShardHistory, View},
     timeline::{Entry, Kind},
 };
 use tokio::time::{sleep, timeout};
@@ -50,7 +50,17 @@ async fn a_drain_is_told_by_every_node_with_how_long_the_handoffs_took() {
         assert!(drains < at(Kind::Handoff).expect("it was waited for"), "{entries:?}");
         assert!(entries.iter().filter(|entry| handed(entry)).all(|entry| entry.took_ms.is_some()));
         assert!(entries.is_sorted_by_key(|entry| entry.id));
+        let moved = entries.iter().find(|entry| handed(entry)).expect("it was waited for");
+        let shard = moved.shards[0].to_string();
+        let of_it = said(&cluster.apolo(nth, &["shards", &shard]).await);
+        assert!(of_it.contains(&moved.text), "{of_it}");
+        let only = cluster.apolo(nth, &["shards", &shard, "--json"]).await;
+        let only: ShardHistory = serde_json::from_slice(&only.stdout).expect("JSON");
+        assert!(only.history.iter().all(|entry| entry.shards.contains(&moved.shards[0])));
     }
+    let none = cluster.apolo(0, &["shards", "6"]).await;
+    assert_eq!(none.status.code(), Some(1));
+    assert!(said(&none).contains("there is no shard 6: there are 6, from 0 on"), "{}", said(&none));
 }
 
 #[tokio::test(flavor = "multi_thread")]
