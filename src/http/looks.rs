@@ -49,7 +49,9 @@ async fn status(State(shared): State<Shared>) -> Response {
 }
 
 async fn cluster(State(shared): State<Shared>) -> Response {
-    Json(without_shards(&shared.source.survey().await)).into_response()
+    let mut view = shared.source.survey().await;
+    view.shards.clear();
+    Json(without_shards(&view)).into_response()
 }
 
 async fn nodes(State(shared): State<Shared>) -> Response {

@@ -21,6 +21,7 @@ mod dashboard;
 mod kv;
 mod looks;
 mod openapi;
+mod picture;
 mod places;
 mod ready;
 mod routes;

@@ -20,7 +20,9 @@ use crate::model::{ShardId, Token};
 use super::{
     Change, HealthBody, Source, access,
     access::Way,
-    audit, backup, dashboard, kv, looks, openapi, readiness,
+    audit, backup, dashboard, kv, looks, openapi,
+    picture::Gallery,
+    readiness,
     streams::{self, STREAMS_MAX},
     tokens,
 };
@@ -65,6 +67,7 @@ pub(super) struct Shared {
     /// The places of readers of either stream.
     pub(super) events: Arc<Semaphore>,
     pub(super) looks: Arc<Semaphore>,
+    pub(super) gallery: Gallery,
     /// The server ends.
     pub(super) stop: CancellationToken,
     token: Option<Token>,
@@ -90,7 +93,8 @@ pub(super) fn router(
     stop: CancellationToken,
 ) -> Router {
     let places = || Arc::new(Semaphore::new(STREAMS_MAX));
-    let shared = Shared { source, events: places(), looks: places(), stop, token };
+    let gallery = Gallery::default();
+    let shared = Shared { source, events: places(), looks: places(), gallery, stop, token };
     Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))

@@ -27,14 +27,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ShardRow, Source, View, readiness,
+    ShardRow, Source, View,
+    picture::Gallery,
     routes::{Shared, problem},
 };
 use crate::model::ShardId;
 use crate::timeline::Entry;
 
-/// Readers of each stream at once. One of `status` costs a look at all shards every second; one more is turned away, and
-/// its browser tries again.
+/// Readers of each stream at once. All of `status` share a look at all shards each second, but each is written to; one more
+/// is turned away, and its browser tries again.
 pub(super) const STREAMS_MAX: usize = 32;
 
 /// A stream ends after this, well before [its connection](super::server) is let go.
@@ -111,7 +112,7 @@ async fn status(State(shared): State<Shared>) -> Response {
     let Ok(place) = Arc::clone(&shared.looks).try_acquire_owned() else {
         return full();
     };
-    let looks = unfold(Looks::new(shared.source), |mut looks| async move {
+    let looks = unfold(Looks::new(shared.source, shared.gallery), |mut looks| async move {
         let messages = looks.next().await;
         Some((iter(messages), looks))
     });
@@ -121,27 +122,27 @@ async fn status(State(shared): State<Shared>) -> Response {
 /// One reader's looks.
 struct Looks {
     source: Arc<dyn Source>,
+    gallery: Gallery,
     due: Instant,
     /// What the reader has, by shard.
-    sent: Vec<ShardRow>,
+    sent: Vec<Arc<ShardRow>>,
     /// Where the next look begins, so that every shard has its turn.
     from: usize,
 }
 
 impl Looks {
-    fn new(source: Arc<dyn Source>) -> Self {
-        Self { source, due: Instant::now(), sent: Vec::new(), from: 0 }
+    fn new(source: Arc<dyn Source>, gallery: Gallery) -> Self {
+        Self { source, gallery, due: Instant::now(), sent: Vec::new(), from: 0 }
     }
 
     async fn next(&mut self) -> Vec<Event> {
         sleep_until(self.due).await;
-        let view = self.source.survey().await;
+        let seen = self.gallery.look(&*self.source).await;
         self.due = Instant::now() + LOOK_EVERY;
-        let ready = readiness(&view);
-        let total = view.shards.len();
+        let total = seen.rows.len();
         let fewer = total < self.sent.len();
         self.sent.truncate(total);
-        let changed = self.take_changed(&view.shards);
+        let changed = self.take_changed(&seen.rows);
         let mut messages = vec![];
         for rows in changed.chunks(ROWS_MAX) {
             messages.extend(json("shards", &serde_json::json!({ "total": total, "rows": rows })));
@@ -149,25 +150,25 @@ impl Looks {
         if changed.is_empty() && fewer {
             messages.extend(json("shards", &serde_json::json!({ "total": total, "rows": [] })));
         }
-        messages.extend(json("ready", &ready));
+        messages.extend(json("ready", &seen.ready));
         // Last: whoever has it has all that belongs to it.
-        let rest = View { shards: Vec::new(), ..view };
-        messages.extend(json("status", &without_shards(&rest)));
+        messages.extend(json("status", &seen.head));
         messages
     }
 
     /// Rows that the reader has not, or has otherwise, and has from here on.
-    fn take_changed<'a>(&mut self, rows: &'a [ShardRow]) -> Vec<&'a ShardRow> {
+    fn take_changed<'a>(&mut self, rows: &'a [Arc<ShardRow>]) -> Vec<&'a ShardRow> {
         let known = self.sent.len();
         // The first time in order, since what is kept has no gaps.
         let fresh = &rows[known..rows.len().min(known + ROWS_A_LOOK)];
         self.sent.extend_from_slice(fresh);
-        let mut changed: Vec<_> = fresh.iter().collect();
+        let mut changed: Vec<_> = fresh.iter().map(|row| &**row).collect();
         let mut looked = 0;
         while changed.len() < ROWS_A_LOOK && looked < known {
             let at = (self.from + looked) % known;
-            if self.sent[at] != rows[at] {
-                self.sent[at] = rows[at].clone();
+            // One that has not changed is the very same, unless the reader is a picture behind.
+            if !Arc::ptr_eq(&self.sent[at], &rows[at]) && self.sent[at] != rows[at] {
+                self.sent[at] = Arc::clone(&rows[at]);
                 changed.push(&rows[at]);
             }
             looked += 1;
@@ -237,18 +238,22 @@ fn full() -> Response {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::future::BoxFuture;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::{BoxFuture, join_all};
 
     use super::*;
     use crate::http::{Change, Changed, Unhalted, view::tests::view};
     use crate::model::Sequence;
 
-    #[derive(Debug)]
-    struct Nobody;
+    /// Counts how often it is looked at.
+    #[derive(Debug, Default)]
+    struct Counted(AtomicUsize);
 
-    impl Source for Nobody {
+    impl Source for Counted {
         fn view(&self) -> View {
-            View::default()
+            self.0.fetch_add(1, Ordering::Relaxed);
+            view(4)
         }
 
         fn metrics(&self) -> String {
@@ -264,13 +269,21 @@ mod tests {
         }
     }
 
+    fn looks() -> Looks {
+        Looks::new(Arc::new(Counted::default()), Gallery::default())
+    }
+
+    fn shared(rows: &[ShardRow]) -> Vec<Arc<ShardRow>> {
+        rows.iter().cloned().map(Arc::new).collect()
+    }
+
     fn taken(looks: &mut Looks, rows: &[ShardRow]) -> Vec<u32> {
-        looks.take_changed(rows).iter().map(|row| row.shard.0).collect()
+        looks.take_changed(&shared(rows)).iter().map(|row| row.shard.0).collect()
     }
 
     #[tokio::test]
     async fn a_reader_is_sent_what_changed() {
-        let mut looks = Looks::new(Arc::new(Nobody));
+        let mut looks = looks();
         let mut rows = view(4).shards;
 
         assert_eq!(taken(&mut looks, &rows), [0, 1, 2, 3]);
@@ -278,12 +291,28 @@ mod tests {
         rows[2].sequence = Sequence(99);
 
         assert_eq!(taken(&mut looks, &rows), [2]);
-        assert_eq!(looks.sent, rows);
+        assert_eq!(looks.sent, shared(&rows));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_of_all_readers_costs_one_look() {
+        let (source, gallery) = (Arc::new(Counted::default()), Gallery::default());
+        let reader = || Looks::new(Arc::clone(&source) as Arc<dyn Source>, gallery.clone());
+        let mut readers: Vec<_> = (0..STREAMS_MAX).map(|_| reader()).collect();
+
+        for second in 1..=3 {
+            join_all(readers.iter_mut().map(Looks::next)).await;
+            assert_eq!(source.0.load(Ordering::Relaxed), second);
+        }
+
+        // What has not changed is one row for all of them.
+        let first = &readers[0].sent;
+        assert!(readers.iter().all(|it| it.sent.iter().zip(first).all(|(a, b)| Arc::ptr_eq(a, b))));
     }
 
     #[tokio::test]
     async fn every_shard_of_the_largest_bot_has_its_turn_though_all_change() {
-        let mut looks = Looks::new(Arc::new(Nobody));
+        let mut looks = looks();
         let mut rows = view(16_384).shards;
         let mut seen = std::collections::BTreeSet::new();
         for look in 0..16 {
