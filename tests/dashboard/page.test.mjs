@@ -271,6 +271,24 @@ test('two thousand shards on sixteen nodes', { skip }, async () => {
   assert.deepEqual(complaints, []);
 });
 
+test('the rate of shards whose rows come in turns is that of their own rows', { skip }, async () => {
+  await open();
+  const rates = await page.evaluate(async () => {
+    const { Shards } = await import('/dashboard/shards.js');
+    const shards = new Shards();
+    const total = 16_384;
+    // 100 events a second each; a message a second has an eighth of all rows.
+    for (let second = 0; second < 40; second += 1) {
+      const first = (second % 8) * 2_048;
+      const rows = Array.from({ length: 2_048 }, (_, nth) => (
+        { shard: first + nth, status: 'ready', phase: 'connected', node: 'apolo-0', session: 1, sequence: 1 + second * 100 }));
+      shards.take({ total, rows }, second * 1_000);
+    }
+    return { all: shards.rateOfAll(), one: shards.rate(0), last: shards.rate(total - 1) };
+  });
+  assert.deepEqual(rates, { all: 1_638_400, one: 100, last: 100 });
+});
+
 // Runs in the page: texts whose contrast to what is behind them is below AA.
 function poorContrast() {
   const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });

@@ -6,6 +6,9 @@ import { STATES, stateOf } from './states.js';
 const WINDOW_MS = 5_000;
 // The first row may be much older than the second.
 const RATE_AFTER_MS = 1_800;
+// Rows that a node sends each second at most: of more shards, each has its turn.
+const ROWS_A_LOOK = 2_048;
+const LOOK_MS = 1_000;
 
 // The owner of what nobody owns.
 export const NOBODY = '';
@@ -37,7 +40,7 @@ export class Shards {
       const moved = Boolean(before) && (before.row.node ?? NOBODY) !== (row.node ?? NOBODY);
       if (!before || moved || before.state !== state) this.changed.add(id);
       const [from, mark] = samples(before, row, at);
-      this.rows[id] = { row, state, from, mark, movedAt: moved ? at : before?.movedAt };
+      this.rows[id] = { row, state, at, from, mark, movedAt: moved ? at : before?.movedAt };
     }
   }
 
@@ -51,9 +54,11 @@ export class Shards {
 
   // Events a second; NaN where nothing is known, as for a shard whose owner was not asked.
   rate(id) {
-    const { row, from } = this.rows[id] ?? {};
+    const { row, from, at } = this.rows[id] ?? {};
     if (!from || !row.sequence) return NaN;
-    const took = this.at - from.at;
+    // A row that did not come has not changed, or has not had its turn.
+    const turn = this.total > ROWS_A_LOOK ? Math.ceil(this.total / ROWS_A_LOOK) * LOOK_MS : 0;
+    const took = Math.max(at, this.at - turn) - from.at;
     return took >= RATE_AFTER_MS ? ((row.sequence - from.sequence) * 1_000) / took : NaN;
   }
 
