@@ -374,7 +374,7 @@ impl Agent {
 
     /// Has all identifies halted.
     fn halt(&mut self, shard: ShardId, fatal: FatalClose) {
-        error!(%shard, code = fatal.0, "{}", fatal.advice());
+        error!(shard = shard.0, code = fatal.0, "{}", fatal.advice());
         metrics::counter!("apolo_halts_total", "code" => fatal.0.to_string()).increment(1);
         self.resting.insert(shard);
         self.halt_asked = Some(Instant::now());
@@ -382,7 +382,7 @@ impl Agent {
         tokio::spawn(async move {
             let until = Instant::now() + HALT_WITHIN;
             while let Err(error) = raft.propose(halt.clone()).await {
-                warn!(%shard, %error, "the halt is not known to be committed");
+                warn!(shard = shard.0, %error, "the halt is not known to be committed");
                 if !error.is_retryable() || Instant::now() > until {
                     return;
                 }

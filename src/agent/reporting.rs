@@ -64,7 +64,10 @@ impl Agent {
                     Arc::clone(&held.shared),
                     "no connection for longer than SHARD_TIMEOUT",
                 ));
-                warn!(%shard, "no connection for longer than the shard timeout; still trying");
+                warn!(
+                    shard = shard.0,
+                    "no connection for longer than the shard timeout; still trying"
+                );
                 metrics::counter!("apolo_shards_dead_total").increment(1);
             }
             let fits = committed.epoch() == Some(held.epoch);

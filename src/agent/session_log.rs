@@ -32,7 +32,7 @@ impl RaftSessionLog {
                 Ok(Outcome::Stale) => return done(self),
                 Ok(Outcome::Refused(_)) => return false,
                 Err(error) if error.is_retryable() => {
-                    warn!(shard = %self.shard, %error, "a session waits for its commit");
+                    warn!(shard = self.shard.0, %error, "a session waits for its commit");
                     sleep(RETRY).await;
                 }
                 Err(_) => return false,

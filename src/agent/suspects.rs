@@ -19,7 +19,10 @@ impl Agent {
             self.running.iter().map(|(shard, held)| (*shard, said(held))).collect();
         self.silence.observe(now, &running);
         for shard in self.silence.take_silent(now, self.options.shard_timeout) {
-            warn!(%shard, "connected, and silent for the shard timeout while others are not; it starts anew");
+            warn!(
+                shard = shard.0,
+                "connected, and silent for the shard timeout while others are not; it starts anew"
+            );
             metrics::counter!("apolo_shards_silent_total").increment(1);
             if let Some(held) = self.running.get(&shard) {
                 held.stop.cancel();
@@ -36,9 +39,9 @@ impl Agent {
                 (false, Some(count)) => {
                     let why = held.status.borrow().last_disconnect.clone();
                     let why = why.as_deref().unwrap_or("unknown");
-                    warn!(%shard, count, why, "reconnects again and again");
+                    warn!(shard = shard.0, count, why, "reconnects again and again");
                 }
-                (true, None) => info!(%shard, "its connection lasts again"),
+                (true, None) => info!(shard = shard.0, "its connection lasts again"),
                 _ => {}
             }
             if was || found.is_some() {

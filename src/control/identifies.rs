@@ -144,7 +144,7 @@ impl Identifies {
         if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == shard) {
             let (_, reply) = self.waiting.swap_remove(at);
             if reply.send(permit).is_err() {
-                debug!(%shard, "a permit came too late to be used");
+                debug!(shard = shard.0, "a permit came too late to be used");
             }
         }
         let spent = move || Spent { shard, bucket, at: Instant::now() };

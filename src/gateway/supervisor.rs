@@ -109,7 +109,12 @@ impl Supervisor {
             }
             let until = match next.step {
                 Step::Halt(fatal) => {
-                    tracing::error!(shard = %self.options.shard, code = fatal.0, "{}", fatal.advice());
+                    tracing::error!(
+                        shard = self.options.shard.0,
+                        code = fatal.0,
+                        "{}",
+                        fatal.advice()
+                    );
                     self.core.board.phase(Phase::Halted(fatal));
                     return Exit::Halted(fatal);
                 }
@@ -121,7 +126,10 @@ impl Supervisor {
                 Step::Park { until } => {
                     attempt = Attempt::Identify;
                     metrics::counter!("apolo_gateway_parked_total").increment(1);
-                    tracing::warn!(shard = %self.options.shard, "parked: its handlers stay behind");
+                    tracing::warn!(
+                        shard = self.options.shard.0,
+                        "parked: its handlers stay behind"
+                    );
                     self.core.board.phase(Phase::Parked { until });
                     until
                 }
@@ -196,7 +204,7 @@ impl Supervisor {
                     Ok(url) => config = config.resume_url(url),
                     Err(error) => {
                         metrics::counter!("apolo_gateway_refused_urls_total").increment(1);
-                        tracing::warn!(shard = %self.options.shard, %error, "resume URL refused");
+                        tracing::warn!(shard = self.options.shard.0, %error, "resume URL refused");
                         *rung = Rung::Main;
                     }
                 }
@@ -217,7 +225,7 @@ impl Supervisor {
             Cause::Own => "own".to_owned(),
         };
         metrics::counter!("apolo_gateway_disconnects_total", "cause" => code).increment(1);
-        tracing::info!(shard = %self.options.shard, reason = end.reason, "connection ended");
+        tracing::info!(shard = self.options.shard.0, reason = end.reason, "connection ended");
         if end.cause == Cause::Closed(Some(4008)) {
             self.slowed_until = Some(Instant::now() + SLOWED.0);
         }

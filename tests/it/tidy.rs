@@ -188,6 +188,18 @@ fn config_alone_reads_the_environment() {
     assert!(complaints.is_empty(), "{complaints}");
 }
 
+/// Whoever collects the lines as JSON can't compare a text with a number.
+#[test]
+fn a_shard_is_a_number_in_every_log_line() {
+    let complaints = each_line(|_, line| {
+        let text =
+            ["%shard", "shard = %", "?shard,", "shard = ?"].iter().any(|it| line.contains(it));
+        text.then(|| "write `shard = shard.0`".to_owned())
+    });
+
+    assert!(complaints.is_empty(), "{complaints}");
+}
+
 #[test]
 fn no_file_grows_beyond_the_ratchet() {
     let mut complaints = String::new();

@@ -269,7 +269,7 @@ impl Deliverer {
             Item::Rewound { .. } => {}
             Item::Connected { resumed } => {
                 // Behind a replay: it has been handed to the handlers by then.
-                debug!(shard = %self.shared.shard, resumed, "connected");
+                debug!(shard = self.shared.shard.0, resumed, "connected");
                 self.tell(Notice::ShardReady { resumed }).await;
             }
             Item::Disconnected { reason } => self.tell(Notice::ShardDisconnected { reason }).await,
@@ -288,7 +288,7 @@ impl Deliverer {
             self.count(&dispatch);
         }
         if let Some(Oddity::Gap { after }) = dispatch.oddity {
-            warn!(shard = %self.shared.shard, %after, before = %sequence, "Discord left sequences out, twice");
+            warn!(shard = self.shared.shard.0, %after, before = %sequence, "Discord left sequences out, twice");
         }
         let redelivered = sequence <= self.delivered.max(self.inherited);
         let position = Position { session: self.session, sequence, redelivered };
@@ -393,11 +393,11 @@ impl Deliverer {
             Ok(event) => Some(event),
             Err((event, error)) if oddity == Some(Oddity::Undecodable) => {
                 self.outcomes.undecodable(name);
-                warn!(shard = %self.shared.shard, %sequence, %name, %error, "an event is handed over raw");
+                warn!(shard = self.shared.shard.0, %sequence, %name, %error, "an event is handed over raw");
                 Some(event)
             }
             Err((_, error)) => {
-                debug!(shard = %self.shared.shard, %sequence, %name, %error, "resuming to an event that can't be decoded");
+                debug!(shard = self.shared.shard.0, %sequence, %name, %error, "resuming to an event that can't be decoded");
                 None
             }
         }
@@ -417,7 +417,7 @@ impl Deliverer {
         }
         if let Some(failure) = failure {
             self.outcomes.failed(&failure);
-            error!(shard = %self.shared.shard, %sequence, %failure, "a handler failed");
+            error!(shard = self.shared.shard.0, %sequence, %failure, "a handler failed");
         }
         if generation == self.generation {
             self.tracker.finish(sequence);

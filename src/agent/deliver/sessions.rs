@@ -30,7 +30,7 @@ impl Deliverer {
         if !self.log.start_session(session).await {
             return Err(Fenced);
         }
-        info!(shard = %self.shared.shard, session = %number, "a session began");
+        info!(shard = self.shared.shard.0, session = %number, "a session began");
         self.session = number;
         self.tracker = Tracker::new(Sequence::default());
         self.delivered = Sequence::default();
@@ -51,7 +51,7 @@ impl Deliverer {
         // A rewind that was not answered any more: what it voided is lost too.
         let after = if self.voided { after.min(self.tracker.handled()) } else { after };
         self.leave_session().await?;
-        warn!(shard = %self.shared.shard, %session, %after, %received, %reason, "Discord dropped the session");
+        warn!(shard = self.shared.shard.0, %session, %after, %received, %reason, "Discord dropped the session");
         self.outcomes.session_lost();
         self.tell(Notice::SessionLost(LostRange { session, after, received, reason })).await;
         if self.log.lose_session(session).await { Ok(()) } else { Err(Fenced) }
@@ -65,7 +65,7 @@ impl Deliverer {
         }
         match timeout(OLD_SESSION_DRAIN, self.drain()).await {
             Ok(drained) => drained?,
-            Err(_) => warn!(shard = %self.shared.shard, "handlers of the old session still run"),
+            Err(_) => warn!(shard = self.shared.shard.0, "handlers of the old session still run"),
         }
         self.generation += 1;
         self.drained = true;
@@ -87,7 +87,7 @@ pub(super) async fn tell(bot: Arc<dyn DynBot>, mut inbox: mpsc::Receiver<(Contex
         let bot = Arc::clone(&bot);
         let told = AssertUnwindSafe(async move { bot.notice(context, notice).await });
         if let Err(panic) = told.catch_unwind().await {
-            error!(%shard, failure = %Failure::panic(panic.as_ref()), "a notice handler failed");
+            error!(shard = shard.0, failure = %Failure::panic(panic.as_ref()), "a notice handler failed");
         }
     }
 }
