@@ -24,7 +24,8 @@ the members, and its process ends with status 0. Wait for that before the next n
 again (Restart=always, a StatefulSet) must be told not to: a second start says that the node has left, and ends. To let
 the node join again as a new one, delete what is in its data directory.
 
-SIGTERM removes no member: use it for restarts. For a node that is dead there is `apolo remove`.
+SIGTERM removes no member: use it for restarts. A pod that a StatefulSet has scaled away leaves by itself, if it may read the
+StatefulSet (--kubernetes-api). For a node that is dead there is `apolo remove`.
 
 Examples:
   apolo leave --data-dir /var/lib/apolo

@@ -17,7 +17,7 @@ use super::{
 #[command(after_help = "\
 Examples:
   apolo shards                        a row for each
-  apolo shards 17                     one of them, and what became of it since the node has started
+  apolo shards 17                     one of them, and what became of it
   apolo shards --json | jq -r '.[] | select(.status != \"ready\") | .shard'")]
 pub(super) struct Arguments {
     /// Tell of this one alone, and of its past
@@ -98,7 +98,7 @@ fn describe(found: &ShardHistory) -> String {
     }
     text.push_str("\nhistory\n");
     if found.history.is_empty() {
-        text.push_str("  nothing since this node has started\n");
+        text.push_str("  nothing, as far back as this node keeps it\n");
     }
     for entry in &found.history {
         let _ = writeln!(text, "  {}", events::line(entry));

@@ -170,7 +170,7 @@ pub const SETTINGS: &[Setting] = &[
         env: &["APOLO_FORMAT_MAX"],
         placeholder: "NUMBER",
         help: "The newest format the cluster may write: while one node holds it back, all can go back to an apolo that reads no newer one [default: the newest that all nodes read]",
-        expected: "5 or 6, and no less than `apolo status --json` calls format",
+        expected: "the number that `apolo status --json` calls format, or the next one",
         default: None,
         scope: Scope::Node,
         set: |config, text| value::format(text).map(|format| config.format_max = format),

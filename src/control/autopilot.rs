@@ -19,6 +19,10 @@ const STABLE: Duration = Duration::from_secs(5);
 /// A voter that is lost is replaced after so long: a restart takes less.
 const REPLACE_AFTER: Duration = Duration::from_secs(30);
 
+/// A format is written once all have allowed it for so long: the last node of an update has then been seen to run, and
+/// there is no way back. A rolling update of `deploy/kubernetes` looks at a pod for 10 s.
+const SOAK: Duration = Duration::from_secs(15);
+
 /// Fewer voters survive no loss, so a lost one of three stays: it counts again as soon as it is back.
 const VOTERS_MIN: usize = 3;
 
@@ -43,6 +47,8 @@ pub(super) struct Autopilot {
     stable: BTreeMap<NodeId, Moment>,
     /// Since when each voter has been lost.
     lost: BTreeMap<NodeId, Moment>,
+    /// A newer format than is written, and since when every member has allowed it.
+    allowed: Option<(Format, Moment)>,
 }
 
 /// The members, and what the state says of them.
@@ -59,12 +65,12 @@ pub(super) struct Sight<'a> {
     pub(super) wanted: usize,
     /// What the cluster writes.
     pub(super) format: Format,
-    /// The newest format that this node reads, and that each peer reads which is connected.
-    pub(super) reads: &'a BTreeMap<NodeId, Format>,
+    /// The newest format that this node lets the cluster write, and that each peer does which is connected.
+    pub(super) allowed: &'a BTreeMap<NodeId, Format>,
 }
 
 impl Autopilot {
-    /// The change that is due at `now`, if any. Voters are made and unmade one at a time, or one for another.
+    /// The change that is due at `now`, if any. A voter is made alone, or for another; several are only let go together.
     pub(super) fn decide(&mut self, now: Moment, sight: &Sight<'_>) -> Option<Change> {
         self.look(now, sight);
         if sight.members.joint {
@@ -92,7 +98,10 @@ impl Autopilot {
         let learners = sight.members.learners.iter();
         let mut replaced = learners.filter(|id| is_replaced(**id, sight));
         let replaced = replaced.next().map(|id| Change::Forget(*id));
-        replaced.or_else(|| readable(sight).map(Change::Format))
+        replaced.or_else(|| {
+            let (format, since) = self.allowed?;
+            (now.since(since) >= SOAK).then_some(Change::Format(format))
+        })
     }
 
     fn look(&mut self, now: Moment, sight: &Sight<'_>) {
@@ -110,6 +119,10 @@ impl Autopilot {
             } else {
                 self.lost.remove(&id);
             }
+        }
+        let allowed = allowed(sight);
+        if self.allowed.map(|(format, _)| format) != allowed {
+            self.allowed = allowed.map(|format| (format, now));
         }
         self.stable.retain(|id, _| sight.members.contains(*id));
         self.lost.retain(|id, _| sight.members.contains(*id));
@@ -140,23 +153,23 @@ impl Autopilot {
 fn without(gone: &BTreeSet<NodeId>, sight: &Sight<'_>) -> Option<BTreeSet<NodeId>> {
     let voters = &sight.members.voters;
     let left: BTreeSet<NodeId> = voters.difference(gone).copied().collect();
-    let gains = left.len() >= VOTERS_MIN && losses(&left, sight) > losses(voters, sight);
+    let gains = left.len() >= VOTERS_MIN && spare(&left, sight) > spare(voters, sight);
     gains.then_some(left)
 }
 
 /// How many more of these voters may be lost before they are no quorum of themselves. `None` where they are none now.
-fn losses(voters: &BTreeSet<NodeId>, sight: &Sight<'_>) -> Option<usize> {
+fn spare(voters: &BTreeSet<NodeId>, sight: &Sight<'_>) -> Option<usize> {
     let present =
         |id: &&NodeId| sight.nodes.get(*id).is_some_and(|node| node.presence == Presence::Present);
     voters.iter().filter(present).count().checked_sub(voters.len() / 2 + 1)
 }
 
-/// A newer format than the cluster writes that every member reads. One that is not connected may come back as what it
+/// A newer format than the cluster writes that every member allows. One that is not connected may come back as what it
 /// was: it is waited for, or removed.
-fn readable(sight: &Sight<'_>) -> Option<Format> {
-    let read = sight.members.all().map(|id| sight.reads.get(&id).copied());
+fn allowed(sight: &Sight<'_>) -> Option<Format> {
+    let allowed = sight.members.all().map(|id| sight.allowed.get(&id).copied());
     // `None`, not known, is less than every format.
-    read.min().flatten().filter(|format| *format > sight.format)
+    allowed.min().flatten().filter(|format| *format > sight.format)
 }
 
 /// Whether a node that is lost has come back under another identity: with the same name, and a later start.
@@ -179,7 +192,7 @@ mod tests {
         members: Members,
         nodes: BTreeMap<NodeId, Node>,
         matched: BTreeMap<NodeId, u64>,
-        reads: BTreeMap<NodeId, Format>,
+        allowed: BTreeMap<NodeId, Format>,
         wanted: usize,
         now: Moment,
     }
@@ -190,9 +203,17 @@ mod tests {
             let nodes = ids.clone().map(|id| (id, node(&format!("apolo-{}", id.0)))).collect();
             let members = Members::of_ids(1..=voters, voters + 1..=voters + learners);
             let matched = ids.clone().map(|id| (id, 1_000)).collect();
-            let reads = ids.map(|id| (id, Format(5))).collect();
+            let allowed = ids.map(|id| (id, Format(5))).collect();
             let now = Moment::NEVER + Duration::from_secs(9);
-            Self { autopilot: Autopilot::default(), members, nodes, matched, reads, wanted: 3, now }
+            Self {
+                autopilot: Autopilot::default(),
+                members,
+                nodes,
+                matched,
+                allowed,
+                wanted: 3,
+                now,
+            }
         }
 
         fn decide_after(&mut self, span: Duration) -> Option<Change> {
@@ -210,7 +231,7 @@ mod tests {
                 last: 1_000,
                 wanted: self.wanted,
                 format: Format(5),
-                reads: &self.reads,
+                allowed: &self.allowed,
             };
             self.autopilot.decide(self.now, &sight)
         }
@@ -307,15 +328,19 @@ mod tests {
     }
 
     #[test]
-    fn a_format_is_written_once_every_member_voter_or_not_is_known_to_read_it() {
+    fn a_format_is_written_once_every_member_voter_or_not_has_allowed_it_for_a_while() {
         let mut rig = Rig::new(3, 1);
-        rig.reads = (1..=4).map(|id| (NodeId(id), Format(6))).collect();
-        assert_eq!(rig.look(), Some(Change::Format(Format(6))));
+        rig.allowed = (1..=4).map(|id| (NodeId(id), Format(6))).collect();
+        assert_eq!(rig.decide_after(SOAK - Duration::from_millis(1)), None);
+        assert_eq!(rig.decide_after(Duration::from_millis(1)), Some(Change::Format(Format(6))));
 
-        rig.reads.insert(NodeId(4), Format(5));
-        assert_eq!(rig.look(), None);
-        rig.reads.remove(&NodeId(4));
-        assert_eq!(rig.look(), None, "a member that is out of reach may be an older one");
+        rig.allowed.insert(NodeId(4), Format(5));
+        assert_eq!(rig.decide_after(SOAK), None);
+        rig.allowed.remove(&NodeId(4));
+        assert_eq!(rig.decide_after(SOAK), None, "who is out of reach may be an older one");
+        rig.allowed.insert(NodeId(4), Format(6));
+        assert_eq!(rig.look(), None, "the time begins anew");
+        assert_eq!(rig.decide_after(SOAK), Some(Change::Format(Format(6))));
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Membership {
             last: state.applied().0,
             wanted: self.wanted,
             format: state.format(),
-            reads: &self.raft.reads(),
+            allowed: &self.raft.allowed_formats(),
         };
         let Some(change) = self.autopilot.decide(self.right.clock().now(), &sight) else { return };
         let (raft, proposer) = (self.raft.clone(), proposer.clone());
@@ -72,6 +72,8 @@ impl Membership {
             let changed = match &change {
                 Change::Voters(voters) => raft.set_voters(&members, voters.clone(), true).await,
                 Change::Forget(node) => raft.remove_learner(&members, *node).await,
+                // Who has joined meanwhile was not asked.
+                Change::Format(_) if *raft.members().borrow() != *members => return,
                 Change::Format(_) => Ok(()),
             };
             match (changed, change) {

@@ -96,6 +96,12 @@ pub enum WishRefusal {
     /// A leader has to hand over first.
     #[error("it leads; run `apolo transfer-leader` first")]
     Leads,
+    /// All who would vote are about to leave too.
+    #[error(
+        "every other voter is being emptied as well, and no node that stays has caught up enough to vote: ask again in some \
+         seconds"
+    )]
+    NobodyStays,
 }
 
 /// What a node answers.

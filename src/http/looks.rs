@@ -1,10 +1,10 @@
-//! What is only looked at: the cluster, its nodes, its shards, and what became of one.
+//! Answers that change nothing: the cluster, its nodes, its shards, and what became of one.
 
 use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
@@ -25,7 +25,7 @@ pub struct ShardHistory {
     /// How it is now.
     #[serde(flatten)]
     pub row: ShardRow,
-    /// What happened to it since the node that answers has started, oldest first.
+    /// What happened to it, oldest first, as far back as the node that answers keeps it: at most to its start.
     pub history: Vec<Arc<Entry>>,
 }
 
@@ -62,7 +62,11 @@ async fn shards(State(shared): State<Shared>) -> Response {
     Json(&shared.source.survey().await.shards).into_response()
 }
 
-async fn shard(Path(shard): Path<u32>, State(shared): State<Shared>) -> Response {
+async fn shard(shard: Result<Path<u32>, PathRejection>, State(shared): State<Shared>) -> Response {
+    let shard = match shard {
+        Ok(Path(shard)) => shard,
+        Err(rejection) => return problem(StatusCode::BAD_REQUEST, &rejection.body_text()),
+    };
     let view = shared.source.survey().await;
     let Some(row) = view.shards.iter().find(|row| row.shard == ShardId(shard)) else {
         let text = match view.shards.len() {

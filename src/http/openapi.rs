@@ -135,10 +135,11 @@ mod tests {
             uptime_ms: 5,
             lag: 0,
             round_trip_us: 900,
-            reads: Format::MAX,
+            format_max: Some(Format::MAX),
         };
         let over = vec![Excess { node: "apolo-0".to_owned(), shards: 9 }];
         View {
+            never_started: vec!["cd".to_owned()],
             halted: Some(halted),
             identifies: Some(Limits {
                 max_concurrency: 16,

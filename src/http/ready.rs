@@ -42,7 +42,8 @@ const NO_QUORUM: &str = "fewer voters than a quorum reach each other, so no shar
 ///
 /// A shard that was connected and is getting its connection back doesn't count against it: Discord asks every shard
 /// to reconnect now and then. One that never was, is parked, halted or dead does: a process that runs without its
-/// shards must not look well.
+/// shards must not look well. But where no shard of several nodes is connected no node is to blame, and to take all of
+/// them out of service would only hide what they say of it.
 #[must_use]
 pub fn readiness(view: &View) -> Readiness {
     let mut conditions = vec![
@@ -114,20 +115,26 @@ fn notes(view: &View) -> Vec<String> {
     over.chain(old).chain(flapping(view)).chain(held_back(view)).collect()
 }
 
-/// The cluster could write a newer format if some of its nodes read it.
+/// The cluster could write a newer format if some of its members allowed it.
 fn held_back(view: &View) -> Option<String> {
-    let reads = |node: &NodeRow| node.said.as_ref().map(|said| said.reads);
+    let allows = |node: &NodeRow| node.said.as_ref().and_then(|said| said.format_max);
     let newest =
-        view.nodes.iter().filter_map(reads).max().filter(|newest| *newest > view.format)?;
-    let behind = view.nodes.iter().filter(|node| reads(node).is_none_or(|it| it < newest));
-    let names: Vec<_> = behind.map(|node| node.name.as_str()).collect();
-    // All read it: the leader is about to raise it.
-    let first = names.first()?;
+        view.nodes.iter().filter_map(allows).max().filter(|newest| *newest > view.format)?;
+    let behind = || view.nodes.iter().filter(|node| allows(node).is_none_or(|it| it < newest));
+    let names = behind().map(|node| &node.name).chain(&view.never_started);
+    let names: Vec<_> = names.map(String::as_str).collect();
+    // Where all allow it the leader is about to raise it.
+    names.first()?;
+    let gone = behind().find(|node| node.lost).map(|node| &node.name);
+    let gone = gone.or(view.never_started.first()).map(|name| {
+        format!("; a member that is gone for good is taken out with `apolo remove {name}`")
+    });
     Some(format!(
-        "the cluster writes format {} and not {newest}, for {}: give each node the newest apolo, without \
-         APOLO_FORMAT_MAX; a node that is gone for good is taken out with `apolo remove {first}`",
+        "the cluster writes format {} and not {newest}, for {}: each node must have an apolo that reads it, and no older \
+         APOLO_FORMAT_MAX{}",
         view.format,
         names.join(", "),
+        gone.unwrap_or_default(),
     ))
 }
 
@@ -167,10 +174,18 @@ fn consumers(consumers: &Consumers) -> Condition {
     })
 }
 
+/// Whether Discord is out of reach for every node of several.
+fn is_out_for_all(view: &View) -> bool {
+    let present = view.nodes.iter().filter(|node| !node.lost).count();
+    present > 1 && view.health.is_some_and(|health| health.ready_shards == 0)
+}
+
 fn shards(view: &View) -> Condition {
     let own = || view.shards.iter().filter(|row| row.here);
+    let out = is_out_for_all(view);
     let failing: Vec<String> = Trouble::ALL
         .into_iter()
+        .filter(|trouble| !(out && *trouble == Trouble::Dead))
         .filter_map(|trouble| {
             let list = list(own().filter(|row| Trouble::of(row) == Some(trouble)))?;
             Some(format!("{}: {list}", trouble.as_str()))
@@ -184,6 +199,12 @@ fn shards(view: &View) -> Condition {
             return failing.join("; ");
         }
         let mut words = format!("{} here", own().count());
+        let dead = list(own().filter(|row| row.status == ShardStatus::Dead));
+        if let Some(list) = dead.filter(|_| out) {
+            words.push_str(&format!(
+                "; no shard of any node is connected, so Discord or the way to it is down; dead: {list}"
+            ));
+        }
         let back = own().filter(|row| row.status == ShardStatus::Disconnected);
         if let Some(list) = list(back) {
             words.push_str(&format!("; getting their connection back: {list}"));
@@ -241,8 +262,8 @@ fn condition(name: &str, holds: bool, detail: impl FnOnce() -> String) -> Condit
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Excess, Halt, Target, view::tests::view};
-    use crate::model::ShardId;
+    use crate::http::{Excess, Halt, NodeSaid, Role, Target, view::tests::view};
+    use crate::model::{Format, ShardId};
 
     fn failing(view: &View) -> Vec<String> {
         let readiness = readiness(view);
@@ -272,6 +293,68 @@ mod tests {
         view.shards.iter_mut().for_each(|row| row.status = ShardStatus::Dead);
         assert_eq!(failing(&view), ["shards: dead: 0, 1, 2"]);
         assert_eq!(view.stall(), None, "and is not started again for it");
+    }
+
+    #[test]
+    fn where_no_shard_of_several_nodes_is_connected_none_is_taken_out_of_service_for_it() {
+        let node = |name: &str, lost| NodeRow {
+            id: name.to_owned(),
+            name: name.to_owned(),
+            role: Role::Voter,
+            lost,
+            drains: false,
+            shards: 3,
+            boot: 1,
+            said: None,
+        };
+        let mut view = view(3);
+        view.shards.iter_mut().for_each(|row| row.status = ShardStatus::Dead);
+        view.nodes = vec![node("apolo-0", false), node("apolo-1", false)];
+        let health = view.health.as_mut().unwrap();
+        health.ready_shards = 1;
+        assert_eq!(failing(&view), ["shards: dead: 0, 1, 2"], "it is this node's way to Discord");
+
+        view.health.as_mut().unwrap().ready_shards = 0;
+        assert_eq!(failing(&view), Vec::<String>::new());
+        let said = &readiness(&view).conditions.pop().unwrap().detail;
+        assert!(said.contains("Discord or the way to it is down; dead: 0, 1, 2"), "{said}");
+
+        view.nodes[1].lost = true;
+        assert_eq!(failing(&view), ["shards: dead: 0, 1, 2"], "one node alone can't tell");
+    }
+
+    #[test]
+    fn who_holds_a_format_back_is_named_and_only_who_is_gone_is_to_be_removed() {
+        let said = |format_max| NodeSaid {
+            version: String::new(),
+            uptime_ms: 0,
+            lag: 0,
+            round_trip_us: 0,
+            format_max,
+        };
+        let node = |name: &str, lost, said| NodeRow {
+            id: name.to_owned(),
+            name: name.to_owned(),
+            role: Role::Voter,
+            lost,
+            drains: false,
+            shards: 0,
+            boot: 1,
+            said,
+        };
+        let mut view = View { format: Format(5), ..view(1) };
+        view.nodes = vec![node("apolo-0", false, Some(said(Some(Format(6)))))];
+        assert_eq!(held_back(&view), None, "it is about to be raised");
+
+        view.nodes.push(node("apolo-1", false, Some(said(Some(Format(5))))));
+        let text = held_back(&view).unwrap();
+        assert!(text.starts_with("the cluster writes format 5 and not 6, for apolo-1:"), "{text}");
+        assert!(!text.contains("apolo remove"), "{text}");
+
+        view.nodes.push(node("apolo-2", true, None));
+        assert!(held_back(&view).unwrap().ends_with("taken out with `apolo remove apolo-2`"));
+        view.format = Format(6);
+        assert_eq!(held_back(&view), None);
     }
 
     #[test]

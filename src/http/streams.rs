@@ -7,7 +7,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{Query, State},
+    extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode, header},
     response::{
         IntoResponse, Response,
@@ -76,9 +76,13 @@ impl Since {
 /// What happened: a list, or, for whoever accepts `text/event-stream`, also what will.
 async fn events(
     State(shared): State<Shared>,
-    Query(wanted): Query<Since>,
+    wanted: Result<Query<Since>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
+    let wanted = match wanted {
+        Ok(Query(wanted)) => wanted,
+        Err(rejection) => return problem(StatusCode::BAD_REQUEST, &rejection.body_text()),
+    };
     let timeline = shared.source.timeline();
     if !wants_stream(&headers) {
         let mut entries = timeline.since(wanted.since);

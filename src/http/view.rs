@@ -33,6 +33,9 @@ pub struct View {
     /// The format in which the cluster writes.
     #[serde(default)]
     pub format: Format,
+    /// Ids of members that have joined and never started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub never_started: Vec<String>,
     /// Whether this node has the right to run shards.
     #[serde(default)]
     pub lease: bool,
@@ -180,9 +183,9 @@ pub struct NodeSaid {
     pub lag: u64,
     /// How long its answer took, in microseconds; 0 of the node that asks.
     pub round_trip_us: u64,
-    /// The newest format that it reads, or that it lets the cluster use.
+    /// The newest format that it reads and lets the cluster write; nothing while it is not connected.
     #[serde(default)]
-    pub reads: Format,
+    pub format_max: Option<Format>,
 }
 
 /// A node's part in Raft.
@@ -389,6 +392,7 @@ pub(super) mod tests {
         View {
             node: Node { name: "apolo-0".to_owned(), ..Node::default() },
             format: Format::MAX,
+            never_started: Vec::new(),
             health: Some(SystemHealth {
                 status: HealthStatus::Healthy,
                 total_shards: shards,

@@ -45,15 +45,29 @@ pub enum Problem {
         /// Why not.
         reason: String,
     },
-    /// Another answer than the StatefulSet.
+    /// The rights do not suffice.
     #[error(
         "{url} answers {status}; the pod's ServiceAccount needs the right to get this StatefulSet (deploy/kubernetes/components/scale-in-order)"
     )]
+    Forbidden {
+        /// What was asked.
+        url: String,
+        /// With which HTTP status: 401 or 403.
+        status: u16,
+    },
+    /// Another answer than the StatefulSet.
+    #[error("{url} answers {status}")]
     Refused {
         /// What was asked.
         url: String,
         /// With which HTTP status.
         status: u16,
+    },
+    /// The token would go over the network in clear.
+    #[error("{url} is not https; only on this machine that is good enough")]
+    Clear {
+        /// What was to be asked.
+        url: String,
     },
     /// It is none that this version reads.
     #[error("{url} answers something else than a StatefulSet of apps/v1")]
@@ -75,11 +89,19 @@ pub(super) async fn stateful_set(pod: &Pod) -> Result<Option<StatefulSet>, Probl
     );
     let unreachable =
         |error: reqwest::Error| Problem::Unreachable { url: url.clone(), reason: chain(&error) };
+    let loopback = matches!(pod.api.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
+    if pod.api.scheme() != "https" && !loopback {
+        return Err(Problem::Clear { url });
+    }
     let client = client(pod)?;
     let mut answer =
         client.get(&url).bearer_auth(token.trim()).send().await.map_err(unreachable)?;
-    if answer.status() != 200 {
-        return Err(Problem::Refused { url, status: answer.status().as_u16() });
+    match answer.status().as_u16() {
+        200 => {}
+        // It was deleted, with all its pods: they stop as a whole.
+        404 => return Ok(None),
+        status @ (401 | 403) => return Err(Problem::Forbidden { url, status }),
+        status => return Err(Problem::Refused { url, status }),
     }
     let body = body(&mut answer).await.map_err(unreachable)?;
     serde_json::from_slice(&body).map(Some).map_err(|_| Problem::Malformed { url })
@@ -88,12 +110,17 @@ pub(super) async fn stateful_set(pod: &Pod) -> Result<Option<StatefulSet>, Probl
 fn client(pod: &Pod) -> Result<Client, Problem> {
     let path = pod.rights.join("ca.crt");
     let authority = || Problem::Authority { path: path.clone() };
+    // No proxy and no redirect: the token goes to the API server and nowhere else.
     let mut client = Client::builder()
+        .no_proxy()
         .redirect(Policy::none())
         .tls_built_in_root_certs(false)
         .timeout(ASK_WITHIN);
     if let Some(pem) = read(pod, "ca.crt")? {
         let bundle = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| authority())?;
+        if bundle.is_empty() {
+            return Err(authority());
+        }
         client = bundle.into_iter().fold(client, |client, one| client.add_root_certificate(one));
     }
     client.build().map_err(|_| authority())

@@ -59,7 +59,8 @@ impl Pod {
         Some(Self { set: set.to_owned(), ordinal, api, rights })
     }
 
-    /// Whether this pod is not made again. False without rights to ask: that is how most run.
+    /// Whether this pod is not made again. False without rights to ask, which is how most run, and of a StatefulSet that is
+    /// gone.
     ///
     /// # Errors
     ///

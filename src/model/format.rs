@@ -36,10 +36,20 @@ impl fmt::Display for Format {
 }
 
 /// What a node may be sent, and what it may send.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Formats {
-    /// The newest that it reads, or that it lets the cluster use.
+    /// The newest that it reads.
     pub reads: Format,
-    /// What its cluster writes.
+    /// The newest that its operator lets the cluster write: no newer than what it reads.
+    pub allows: Format,
+    /// What its cluster writes, as far as it knows.
     pub writes: Format,
+}
+
+impl Formats {
+    /// Of this apolo, before it knows its cluster.
+    #[must_use]
+    pub fn allowing(format_max: Format) -> Self {
+        Self { reads: Format::MAX, allows: format_max.min(Format::MAX), writes: Format::MIN }
+    }
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::cluster::{Candidates, Directory, Outcome as Found, Seek, Standing, Waiting, directory};
 use crate::config::Config;
 use crate::lease::{Clock, Right, Timing};
-use crate::model::{BootEpoch, ClusterId, Format, Formats, NodeId};
+use crate::model::{BootEpoch, ClusterId, Formats, NodeId};
 use crate::raft::{self, Handle, RaftFailure, Standings};
 use crate::store::{self, Backend, OpenError, Opened, Promise, Write};
 use crate::transport::{
@@ -208,8 +208,7 @@ impl Entry {
         standing: Standing,
     ) -> Result<Found, NodeError> {
         let credentials = held.credentials(&Identity::joiner(node))?;
-        let formats = Formats { reads: self.config.format_max, writes: Format::MIN };
-        let seeker = Arc::new(formats);
+        let seeker = Arc::new(Formats::allowing(self.config.format_max));
         let transport = self.listen(&credentials, boot, seeker).await?;
         let seek = Seek {
             transport: transport.clone(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::control::{Wish, WishError, WishRefusal, Wishes};
@@ -14,8 +14,13 @@ use crate::state::{Command, State};
 /// How long the others may take to take the shards over: handlers go on for 8 s at most, and a drain has no cap.
 const HANDED_OFF_WITHIN: Duration = Duration::from_secs(60);
 
-/// So often is the leader asked: it may change meanwhile.
-const TRIES_MAX: usize = 5;
+/// How long the leader may take to let a node go that owns nothing any more: others may leave as well, one after another,
+/// and the leader may change meanwhile. With the 9 s of handing off and the 13 s of an end it is well within the 60 s of a
+/// pod's grace.
+const LET_GO_WITHIN: Duration = Duration::from_secs(20);
+
+/// Between two tries.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// Whether this node may leave, as the leader sees it, and what will happen.
 pub(super) async fn check(
@@ -69,29 +74,47 @@ async fn give_all_away(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(),
     if timeout(HANDED_OFF_WITHIN, empty).await.is_err() {
         return Err("the other nodes did not take every shard in time".to_owned());
     }
-    let mut last = String::new();
-    for _ in 0..TRIES_MAX {
-        if raft.is_leader()
-            && let Err(error) = wishes.ask(Wish::TransferLeader { to: None }).await
-        {
-            last = error.to_string();
-            continue;
-        }
-        match wishes.ask(Wish::Leave { node: me, check: false }).await {
-            Ok(_) => return Ok(()),
-            Err(WishError::Refused(
-                refusal @ (WishRefusal::Last | WishRefusal::NoQuorum { .. }),
-            )) => {
-                return Err(refusal.to_string());
-            }
-            Err(error) => last = error.to_string(),
-        }
-        if raft.states().borrow().is_gone(me) {
-            // The answer was lost.
-            return Ok(());
-        }
+    let_go(raft, wishes, me).await
+}
+
+/// Leaves with a node that has stopped, and whose shards the others have been asked to take.
+pub(super) async fn scale_in(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(), String> {
+    let state = raft.states().borrow().clone();
+    if state.owned_by(me).next().is_some() && !others_take_shards(&state, me) {
+        return Err("no other node takes its shards".to_owned());
     }
-    Err(last)
+    let_go(raft, wishes, me).await
+}
+
+/// Has the leader take this node, which owns nothing, out of the members.
+async fn let_go(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(), String> {
+    let mut last = "the leader does not answer".to_owned();
+    let asked = async {
+        loop {
+            match ask_to_go(raft, wishes, me).await {
+                Ok(()) => return Ok(()),
+                Err(WishError::Refused(
+                    refusal @ (WishRefusal::Last | WishRefusal::NoQuorum { .. }),
+                )) => return Err(refusal.to_string()),
+                Err(error) => last = error.to_string(),
+            }
+            sleep(RETRY).await;
+        }
+    };
+    let asked = tokio::select! {
+        asked = timeout(LET_GO_WITHIN, asked) => asked,
+        // The answer was lost: the others say that they do not know this node.
+        () = raft.is_removed() => Ok(Ok(())),
+        failure = raft.fatal() => Ok(Err(failure.to_string())),
+    };
+    asked.unwrap_or(Err(last))
+}
+
+async fn ask_to_go(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(), WishError> {
+    if raft.is_leader() {
+        wishes.ask(Wish::TransferLeader { to: None }).await?;
+    }
+    wishes.ask(Wish::Leave { node: me, check: false }).await.map(drop)
 }
 
 fn others_take_shards(state: &State, me: NodeId) -> bool {

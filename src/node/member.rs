@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
-    task::{JoinHandle, spawn_blocking},
+    task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -148,21 +148,12 @@ impl Member {
         }
     }
 
-    /// Notes that this node has left its cluster, so that its directory is not used again.
-    pub(super) fn say_farewell(&self) -> Result<(), NodeError> {
+    /// Notes that this node has left its cluster, so that its directory is not used again; or, if it `returns`, only
+    /// after it was emptied.
+    pub(super) fn say_farewell(&self, returns: bool) -> Result<(), NodeError> {
         let (cluster, node, at) = (Some(self.cluster), Some(self.me), UnixMillis::now());
-        let farewell = store::Farewell { cluster, node, at };
+        let farewell = store::Farewell { cluster, node, at, returns };
         store::say_farewell(&self.data_dir, &farewell).map_err(NodeError::Farewell)
-    }
-
-    /// Empties the directory of a node that has left. Nobody has it open any more.
-    pub(super) async fn forget(
-        directory: PathBuf,
-        cluster: ClusterId,
-        me: NodeId,
-    ) -> Result<(), NodeError> {
-        let forgotten = spawn_blocking(move || store::forget(&directory, cluster, me)).await;
-        forgotten.expect("emptying a directory does not panic").map_err(NodeError::SetAside)
     }
 
     /// Hands the leadership to a voter that has all, if this node has it.

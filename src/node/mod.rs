@@ -77,9 +77,6 @@ use view::Front;
 /// How long the orderly end of the agent may take, beyond which its tasks are dropped.
 const STOP_WITHIN: Duration = Duration::from_millis(9_500);
 
-/// How long leaving may take for a pod that is scaled away. The rest of its grace of 60 s is for an ordinary stop.
-const SCALE_IN_WITHIN: Duration = Duration::from_secs(30);
-
 /// How often what a node's start needs is proposed: a leader may be lost meanwhile, and the next one is soon known.
 const COMMIT_ATTEMPTS_MAX: usize = 3;
 
@@ -267,8 +264,8 @@ impl Node {
         self.state().health()
     }
 
-    /// Runs until `stop` is cancelled, then stops in good order within 10 s; or until the node has left the cluster, as
-    /// an operator asked.
+    /// Runs until `stop` is cancelled, then stops in good order, below 30 s (and leaves the cluster where Kubernetes has
+    /// scaled its pod away, 20 s more); or until the node has left the cluster, as an operator asked.
     ///
     /// # Errors
     ///
@@ -341,43 +338,40 @@ impl Node {
         }
     }
 
-    /// Stops, unless this node's pod is scaled away: then it leaves the cluster, and stops where that does not work.
+    /// Stops; and leaves the cluster where this node's pod is scaled away, which is asked while its shards are handed
+    /// off.
     async fn stop_or_leave(self) -> Result<(), NodeError> {
-        let scaled_away = match &self.pod {
-            Some(pod) => pod.is_scaled_away().await.unwrap_or_else(|problem| {
-                warn!(%problem, "not known whether this pod is scaled away; its node stays a member");
-                false
-            }),
-            None => false,
-        };
-        if !scaled_away {
-            self.shutdown().await;
-            return Ok(());
-        }
-        info!("this pod is scaled away");
         self.draining.cancel();
-        let left = timeout(SCALE_IN_WITHIN, self.leave(&CancellationToken::new())).await;
-        if left != Ok(true) {
-            if left.is_err() {
-                leave::stay(&self.member.raft, self.member.me).await;
-            }
-            warn!("its node stays a member, and stops; `apolo remove` it from another one");
-            self.shutdown().await;
-            return Ok(());
-        }
-        let Member { data_dir, cluster, me, .. } = &self.member;
-        let (directory, cluster, me) = (data_dir.clone(), *cluster, *me);
-        let noted = self.member.say_farewell();
+        let Member { raft, me, boot, .. } = &self.member;
+        let ((), scaled_away) =
+            tokio::join!(handoff::hand_off(raft, *me, *boot), is_scaled_away(self.pod.as_ref()),);
+        let left = scaled_away && self.scale_in().await;
+        let noted = if left { self.member.say_farewell(true) } else { Ok(()) };
         self.end().await;
         noted?;
-        Member::forget(directory, cluster, me).await?;
-        info!("left the cluster; scaled up again, the pod joins it as a new node");
+        if left {
+            info!("left the cluster; scaled up again, the pod joins it as a new node");
+        } else {
+            info!("stopped");
+        }
         Ok(())
+    }
+
+    /// True once this node, which has stopped and whose pod is not made again, is no member any more.
+    async fn scale_in(&self) -> bool {
+        info!("this pod is scaled away");
+        match leave::scale_in(&self.member.raft, &self.wishes, self.member.me).await {
+            Ok(()) => true,
+            Err(reason) => {
+                warn!(%reason, "the node stays a member; `apolo remove` it from another one");
+                false
+            }
+        }
     }
 
     /// Ends a node that is no member any more.
     async fn depart(self) -> Result<(), NodeError> {
-        let noted = self.member.say_farewell();
+        let noted = self.member.say_farewell(false);
         self.end().await;
         info!("left the cluster; empty the data directory to let the node join again as a new one");
         noted
@@ -441,6 +435,15 @@ fn candidates(config: &Config) -> Result<Candidates, NodeError> {
 /// Where a peer's name can't be read.
 pub async fn resolve(config: &Config) -> Result<Resolution, NodeError> {
     Ok(candidates(config)?.resolve().await)
+}
+
+/// Whether Kubernetes says that the pod is not made again. What it does not say is no reason to leave.
+async fn is_scaled_away(pod: Option<&Pod>) -> bool {
+    let Some(pod) = pod else { return false };
+    pod.is_scaled_away().await.unwrap_or_else(|problem| {
+        warn!(%problem, "not known whether this pod is scaled away; its node stays a member");
+        false
+    })
 }
 
 /// Commits a command that the state must not turn down, and that may be committed twice.

@@ -31,7 +31,9 @@ use crate::http::{
 };
 use crate::kv::{Kv, TOTAL_BYTES_MAX};
 use crate::lease::Right;
-use crate::model::{Format, HealthStatus, LogIndex, NodeId, ShardId, SystemHealth, UnixMillis};
+use crate::model::{
+    Format, HealthStatus, LogIndex, NodeId, ShardId, ShardStatus, SystemHealth, UnixMillis,
+};
 use crate::raft::{Handle, Leadership};
 use crate::state::user::{RestoreStep, Restored};
 use crate::state::{self, Command, Drain, Halted, Outcome, Presence, Shard, State};
@@ -214,6 +216,13 @@ impl NodeView {
         state.nodes().iter().map(row).collect()
     }
 
+    /// Members of Raft that the state knows nothing of: they hold a new format back, and can be removed by id.
+    fn never_started(&self, state: &State) -> Vec<String> {
+        let members = self.raft.members().borrow().clone();
+        let unknown = members.all().filter(|id| !state.nodes().contains_key(id));
+        unknown.map(|id| id.to_string()).collect()
+    }
+
     fn view_of(&self, state: &State) -> View {
         View {
             node: http::Node {
@@ -224,6 +233,7 @@ impl NodeView {
             },
             health: state.health().map(|health| as_known_here(health, self.right.holds())),
             format: state.format(),
+            never_started: self.never_started(state),
             term: state.lead().map_or(0, |lead| lead.term),
             leader: self.leader().map(|leader| {
                 let known = state.nodes().get(&leader);
@@ -251,7 +261,7 @@ impl NodeView {
         let state = self.state();
         let mut view = self.view_of(&state);
         let own = (self.me, millis(self.started.elapsed()));
-        add(&mut view, &state, own, &answers, &self.raft.reads());
+        add(&mut view, &state, own, &answers, &self.raft.allowed_formats());
         view
     }
 
@@ -365,28 +375,28 @@ fn add(
     state: &State,
     (me, uptime_ms): (NodeId, u64),
     answers: &Answers,
-    reads: &BTreeMap<NodeId, Format>,
+    formats: &BTreeMap<NodeId, Format>,
 ) {
     let applied = answers.nodes.values().map(|said| said.applied).chain([answers.applied]);
     let furthest = applied.max().unwrap_or_default();
     let lag = |applied: LogIndex| furthest.0.saturating_sub(applied.0);
     // The view is of this very state: its rows are in the order of the nodes.
     for (row, id) in view.nodes.iter_mut().zip(state.nodes().keys()) {
-        let reads = reads.get(id).copied().unwrap_or_default();
+        let format_max = formats.get(id).copied();
         let said = match answers.nodes.get(id) {
             Some(said) => NodeSaid {
                 version: said.version.clone(),
                 uptime_ms: said.uptime_ms,
                 lag: lag(said.applied),
                 round_trip_us: u64::try_from(said.round_trip.as_micros()).unwrap_or(u64::MAX),
-                reads,
+                format_max,
             },
             None if *id == me => NodeSaid {
                 version: view.node.version.clone(),
                 uptime_ms,
                 lag: lag(answers.applied),
                 round_trip_us: 0,
-                reads,
+                format_max,
             },
             None => continue,
         };
@@ -431,8 +441,10 @@ fn row(
         return committed;
     };
     let (phase, note) = phase(seen.status.phase, now);
+    // How long it has been without a connection is not its connection's to say.
+    let dead = health.status == ShardStatus::Dead && seen.status.shard != ShardStatus::Ready;
     ShardRow {
-        status: seen.status.shard,
+        status: if dead { ShardStatus::Dead } else { seen.status.shard },
         phase,
         note,
         here: true,

@@ -202,10 +202,15 @@ impl Handle {
             .map_err(|error| StartError::Raft(error.to_string()))
     }
 
-    /// The newest format that this node reads, and that each peer reads which is connected.
+    /// The newest format that this node lets the cluster write, and that each peer does which is connected.
     #[must_use]
-    pub fn reads(&self) -> BTreeMap<NodeId, Format> {
-        self.network.reads()
+    pub fn allowed_formats(&self) -> BTreeMap<NodeId, Format> {
+        self.network.allowed_formats()
+    }
+
+    /// The newest format that a peer reads which is connected.
+    pub(super) fn reads(&self, node: NodeId) -> Option<Format> {
+        self.network.reads(node)
     }
 
     /// Forms a cluster of these voters. Only ever once, and only where no peer can belong to one already.

@@ -101,9 +101,10 @@ impl Local for Standings {
     }
 
     fn formats(&self) -> Formats {
+        let known = Formats::allowing(self.format_max);
         let running = self.running.get();
-        let writes = running.map_or(Format::MIN, |running| running.states.borrow().format());
-        Formats { reads: self.format_max.max(writes), writes }
+        let writes = running.map_or(known.writes, |running| running.states.borrow().format());
+        Formats { writes, ..known }
     }
 
     fn admit(&self, node: NodeId, process: u64, theirs: Standing) -> Result<(), String> {

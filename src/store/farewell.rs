@@ -20,6 +20,9 @@ pub(super) const FILE: &str = "left";
 /// The file's format.
 const VERSION: u8 = 1;
 
+/// The format of a farewell of a node that may come back as another one: older versions read it as one that may not.
+const VERSION_RETURNS: u8 = 2;
+
 /// Who has left which cluster, and when.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Farewell {
@@ -29,6 +32,9 @@ pub struct Farewell {
     pub node: Option<NodeId>,
     /// When.
     pub at: UnixMillis,
+    /// Whether the directory may be emptied and used by a new node of that cluster: nobody has to look at it first.
+    #[serde(skip)]
+    pub returns: bool,
 }
 
 impl fmt::Display for Farewell {
@@ -55,14 +61,14 @@ pub fn has_left(directory: &Path) -> bool {
     directory.join(FILE).exists()
 }
 
-/// The directory may be used again: nothing is in it any more.
+/// Nothing is in the directory any more, so it may be used again.
 pub(super) fn take_back(directory: &Path) -> io::Result<()> {
     sync::remove(&directory.join(FILE))
 }
 
 /// What was noted. A file that does not read says as much as one that does: the node has left.
 pub(super) fn load(directory: &Path) -> io::Result<Option<Farewell>> {
-    let unreadable = || Farewell { cluster: None, node: None, at: UnixMillis(0) };
+    let unreadable = || Farewell { cluster: None, node: None, at: UnixMillis(0), returns: false };
     match fs::read(directory.join(FILE)) {
         Ok(bytes) => Ok(Some(decode(&bytes).unwrap_or_else(unreadable))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -71,12 +77,18 @@ pub(super) fn load(directory: &Path) -> io::Result<Option<Farewell>> {
 }
 
 fn encode(farewell: &Farewell) -> Vec<u8> {
-    postcard::to_extend(farewell, vec![VERSION]).expect("our types serialize")
+    let version = if farewell.returns { VERSION_RETURNS } else { VERSION };
+    postcard::to_extend(farewell, vec![version]).expect("our types serialize")
 }
 
 fn decode(bytes: &[u8]) -> Option<Farewell> {
     let (version, farewell) = bytes.split_first()?;
-    if *version == VERSION { postcard::from_bytes(farewell).ok() } else { None }
+    let returns = *version == VERSION_RETURNS;
+    if *version != VERSION && !returns {
+        return None;
+    }
+    let farewell: Farewell = postcard::from_bytes(farewell).ok()?;
+    Some(Farewell { returns, ..farewell })
 }
 
 #[cfg(test)]
@@ -89,7 +101,8 @@ mod tests {
     fn what_was_noted_is_read_again_and_nonsense_counts_as_having_left() {
         let directory = tempfile::tempdir().unwrap();
         let cluster = Some(ClusterId(Uuid::from_u128(7)));
-        let farewell = Farewell { cluster, node: Some(NodeId(300)), at: UnixMillis(9) };
+        let farewell =
+            Farewell { cluster, node: Some(NodeId(300)), at: UnixMillis(9), returns: true };
         assert_eq!(load(directory.path()).unwrap(), None);
 
         assert!(!has_left(directory.path()));
@@ -102,9 +115,11 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_version_1_stay_as_they_are() {
-        let farewell = Farewell { cluster: None, node: Some(NodeId(300)), at: UnixMillis(9) };
+    fn bytes_of_both_versions_stay_as_they_are() {
+        let farewell =
+            Farewell { cluster: None, node: Some(NodeId(300)), at: UnixMillis(9), returns: false };
 
         assert_eq!(encode(&farewell), [1, 0, 1, 0xac, 2, 9]);
+        assert_eq!(encode(&Farewell { returns: true, ..farewell }), [2, 0, 1, 0xac, 2, 9]);
     }
 }

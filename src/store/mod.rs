@@ -43,7 +43,7 @@ pub use farewell::{Farewell, has_left, say_farewell};
 pub use identity::Identity;
 pub use log::Barrier;
 pub use memory::Memory;
-pub use open::{Opened, Options, Repair, forget, is_begun, open, set_aside};
+pub use open::{Opened, Options, Repair, is_begun, open, set_aside};
 pub use promise::Promise;
 pub use pulse::Pulse;
 pub use quarantine::Tombstone;

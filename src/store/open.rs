@@ -18,7 +18,7 @@ use crate::model::{ClusterId, NodeId, UnixMillis, panic_text};
 use super::{
     Damage, Disk, Identity, OpenError, Promise, Recovered, Snapshot, Tombstone, ballast,
     directory::{self, SLED, refused},
-    farewell,
+    farewell::{self, Farewell},
     gate::{self, Verdict},
     identity::{self, FORMAT, Found, IdentityFile},
     log::{Barrier, DatabaseError, Log, Owner, Scan},
@@ -107,7 +107,9 @@ pub fn is_begun(path: &Path) -> bool {
 pub fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> {
     let lock = directory::enter(path)?;
     let left = farewell::load(path).map_err(|source| refused(path, "read the farewell", source))?;
-    if let Some(farewell) = left {
+    if let Some(farewell) = left.as_ref().filter(|farewell| farewell.returns) {
+        empty(path, farewell).map_err(|source| refused(path, "empty it", source))?;
+    } else if let Some(farewell) = left {
         return Err(OpenError::Left { path: path.to_owned(), farewell });
     }
     let mut repairs = Vec::new();
@@ -432,18 +434,18 @@ pub fn set_aside(
     quarantine(path, &tombstone).map_err(|source| refused(path, "put its content aside", source))
 }
 
-/// Empties the directory of a node that has left its cluster and may join it again as another one. The next [`open`]
-/// never forms a cluster there.
-///
-/// # Errors
-///
-/// [`OpenError`], where somebody has it open, or its content can't be removed.
-pub fn forget(path: &Path, cluster: ClusterId, node: NodeId) -> Result<(), OpenError> {
-    let moved = set_aside(path, cluster, node, "its node left the cluster".to_owned())?;
-    let told = |source| refused(path, "remove what was in it", source);
-    fs::remove_dir_all(moved).map_err(told)?;
-    // Last: until here the directory says that its node has left.
-    farewell::take_back(path).map_err(told)
+/// Empties the directory of a node that has left its cluster and may join it again as another one: what it held the
+/// others hold. No cluster is ever formed there.
+fn empty(path: &Path, farewell: &Farewell) -> io::Result<()> {
+    let tombstone = Tombstone {
+        cluster: farewell.cluster,
+        node: farewell.node,
+        at: UnixMillis::now(),
+        damage: "its node left the cluster".to_owned(),
+    };
+    fs::remove_dir_all(quarantine(path, &tombstone)?)?;
+    // Last: an emptying that is interrupted begins again.
+    farewell::take_back(path)
 }
 
 /// Puts the directory aside.

@@ -147,6 +147,7 @@ fn settle(
         version,
         standing: hello.standing,
         reads: hello.reads,
+        allows: hello.allows,
         build: hello.build.as_str().into(),
     };
     Ok(Settled { peer, purpose, rank, dialled, leaf_number: 0, meeting: None })

@@ -60,9 +60,12 @@ pub(super) struct Hello {
     /// goes by the default.
     #[serde(skip)]
     profile: Option<Profile>,
-    /// The newest format that it reads. Behind the rest: who says nothing reads the first.
+    /// The newest format that it reads, and that it lets the cluster write. Behind the rest: who says nothing reads the
+    /// first.
     #[serde(skip)]
     pub(super) reads: Format,
+    #[serde(skip)]
+    pub(super) allows: Format,
 }
 
 impl Hello {
@@ -89,11 +92,12 @@ impl Hello {
             process,
             profile: Some(Profile::default()),
             reads: Format::MIN,
+            allows: Format::MIN,
         }
     }
 
-    pub(super) const fn with_reads(mut self, reads: Format) -> Self {
-        self.reads = reads;
+    pub(super) const fn with_formats(mut self, formats: Formats) -> Self {
+        (self.reads, self.allows) = (formats.reads, formats.allows);
         self
     }
 
@@ -104,7 +108,8 @@ impl Hello {
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let profile = self.profile.unwrap_or_default();
-        postcard::to_stdvec(&(self, profile, self.process, self.reads)).unwrap_or_default()
+        postcard::to_stdvec(&(self, profile, self.process, self.reads, self.allows))
+            .unwrap_or_default()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Mismatch> {
@@ -121,7 +126,9 @@ impl Hello {
             let process = profile.and_then(|(_, rest)| postcard::take_from_bytes(rest).ok());
             let reads = process.and_then(|(_, rest)| postcard::take_from_bytes(rest).ok());
             hello.process = process.map_or(0, |(process, _)| process);
-            hello.reads = reads.map_or(Format::MIN, |(reads, _newer)| reads);
+            let allows = reads.and_then(|(_, rest)| postcard::take_from_bytes(rest).ok());
+            hello.reads = reads.map_or(Format::MIN, |(reads, _)| reads);
+            hello.allows = allows.map_or(Format::MIN, |(allows, _newer)| allows);
         }
         if hello.build.len() > BUILD_MAX { Err(not_apolo()) } else { Ok(hello) }
     }
@@ -213,7 +220,7 @@ pub trait Local: Send + Sync + 'static {
 
     /// What this node reads, and what its cluster writes.
     fn formats(&self) -> Formats {
-        Formats { reads: Format::MAX, writes: Format::MIN }
+        Formats::allowing(Format::MAX)
     }
 
     /// Whether to speak with `node`, given where it stands: whether its directory is as recent as it was. `process` is
@@ -276,7 +283,7 @@ mod tests {
             "0b61706f6c6f20302e312e30",           // build
             "00",                                 // profile
             "4d",                                 // process
-            "05",                                 // the newest format that it reads
+            "0505",                               // the newest format that it reads, and allows
         );
         let bytes = hello(&other()).encode();
 
@@ -297,8 +304,8 @@ mod tests {
     fn no_prefix_of_a_hello_is_a_hello() {
         let bytes = hello(&other()).encode();
 
-        // The last three, profile, process and format, were added later.
-        for end in 0..bytes.len() - 3 {
+        // The last four, profile, process and formats, were added later.
+        for end in 0..bytes.len() - 4 {
             assert_eq!(Hello::decode(&bytes[..end]).unwrap_err().code, CloseCode::NotApolo);
         }
         assert_eq!(Hello::decode(b"GET / HTTP/1.1").unwrap_err().code, CloseCode::NotApolo);
@@ -308,17 +315,19 @@ mod tests {
     fn a_hello_without_a_profile_goes_by_the_default() {
         let bytes = hello(&other()).encode();
 
-        // Behind the rest are the profile, the process and the format.
+        // Behind the rest are the profile, the process and the formats.
         let older = Hello { process: 0, ..hello(&other()) };
-        assert_eq!(Hello::decode(&bytes[..bytes.len() - 3]), Ok(older));
+        assert_eq!(Hello::decode(&bytes[..bytes.len() - 4]), Ok(older));
     }
 
     #[test]
     fn who_says_nothing_of_formats_reads_the_first_and_parts_from_a_cluster_that_writes_the_next() {
-        let newer = hello(&other()).with_reads(Format(6));
-        let older = Hello::decode(&newer.encode()[..newer.encode().len() - 1]).unwrap();
-        let writes = |format| Formats { reads: Format::MAX, writes: format };
+        let formats = Formats { reads: Format(6), allows: Format(5), writes: Format(5) };
+        let newer = hello(&other()).with_formats(formats);
+        let older = Hello::decode(&newer.encode()[..newer.encode().len() - 2]).unwrap();
+        let writes = |format| Formats { writes: format, ..formats };
 
+        // Whatever it allows: what is written already it reads.
         assert_eq!(Hello::decode(&newer.encode()), Ok(newer.clone()));
         assert_eq!(newer.check_format(writes(Format(6))), Ok(()));
         assert_eq!(older.check_format(writes(Format(5))), Ok(()));
@@ -336,7 +345,7 @@ mod tests {
         let parted = fast.check_profile(Profile::Lan).unwrap_err();
         assert_eq!(parted.code, CloseCode::NotAdmitted);
         assert!(parted.reason.contains("profile fast, this one by lan"), "{}", parted.reason);
-        let profile = bytes.len() - 3;
+        let profile = bytes.len() - 4;
         bytes[profile] = 99;
         let future = Hello::decode(&bytes).unwrap();
         assert!(future.check_profile(Profile::Lan).is_err());

@@ -129,11 +129,11 @@ impl Transport {
         peers.values().filter_map(|slot| slot.peers().borrow().clone()).collect()
     }
 
-    /// The newest format that this node reads, and that each peer reads which is connected.
+    /// The newest format that this node lets the cluster write, and that each peer does which is connected.
     #[must_use]
-    pub fn reads(&self) -> BTreeMap<NodeId, Format> {
-        let own = (self.shared.identity.node, self.shared.local.formats().reads);
-        let peers = self.connected().into_iter().map(|peer| (peer.node, peer.reads));
+    pub fn allowed_formats(&self) -> BTreeMap<NodeId, Format> {
+        let own = (self.shared.identity.node, self.shared.local.formats().allows);
+        let peers = self.connected().into_iter().map(|peer| (peer.node, peer.allows));
         peers.chain([own]).collect()
     }
 

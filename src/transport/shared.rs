@@ -78,7 +78,7 @@ impl Shared {
             &self.build,
             self.process,
         );
-        hello.with_profile(self.profile).with_reads(self.local.formats().reads)
+        hello.with_profile(self.profile).with_formats(self.local.formats())
     }
 
     /// A peer that says that this node is not what it was is passed on to whoever can do something about it.

@@ -29,6 +29,8 @@ pub struct Peer {
     pub standing: Standing,
     /// The newest format that it reads.
     pub reads: Format,
+    /// The newest format that its operator lets the cluster write.
+    pub allows: Format,
     /// Its build.
     pub build: Arc<str>,
 }

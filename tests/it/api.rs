@@ -55,6 +55,7 @@ impl Source for Fake {
             health: Some(health),
             waiting: None,
             format: Format::MAX,
+            never_started: Vec::new(),
             lease: true,
             nodes: Vec::new(),
             leader: Some("apolo-0".to_owned()),

@@ -106,8 +106,15 @@ impl Cluster {
 
     /// The simulator runs, and no node yet.
     pub(super) async fn prepare(options: &ClusterOptions) -> Result<Self, ClusterError> {
+        Self::prepare_on(options, discord(options, REPLAYED).await?)
+    }
+
+    /// The same with another Discord than most scenarios have.
+    pub(super) fn prepare_on(
+        options: &ClusterOptions,
+        simulator: Simulator,
+    ) -> Result<Self, ClusterError> {
         let directory = TempDir::new()?;
-        let simulator = discord(options, REPLAYED).await?;
         let nodes = Nodes::new(&options.program, directory.path(), options.nodes, &simulator)?;
         Ok(Self { nodes, simulator, shards: options.shards as usize, _directory: directory })
     }
@@ -264,8 +271,13 @@ pub(super) async fn discord(
     options: &ClusterOptions,
     replayed: Duration,
 ) -> Result<Simulator, simulator::StartError> {
+    Simulator::start(discord_options(options, replayed)).await
+}
+
+/// Its options.
+pub(super) fn discord_options(options: &ClusterOptions, replayed: Duration) -> simulator::Options {
     let each = options.event_rate * replayed.as_secs_f64() / f64::from(options.shards);
-    Simulator::start(simulator::Options {
+    simulator::Options {
         guilds: options.guilds,
         recommended_shards: ShardTotal::new(options.shards).unwrap_or(ShardTotal::ONE),
         event_rate: options.event_rate,
@@ -273,8 +285,7 @@ pub(super) async fn discord(
         buffer: Some(each as usize + 1_000),
         max_concurrency: 64,
         ..simulator::Options::default()
-    })
-    .await
+    }
 }
 
 /// Shards with a connection that gets a session's events.

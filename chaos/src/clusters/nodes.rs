@@ -44,6 +44,8 @@ pub(super) struct Nodes {
     pub(super) expect: usize,
     /// What nodes run that are not yet upgraded.
     pub(super) earlier: Option<Earlier>,
+    /// Settings beside the usual ones.
+    settings: Vec<(&'static str, String)>,
     pub(super) nodes: Vec<Node>,
 }
 
@@ -79,8 +81,14 @@ impl Nodes {
             api: simulator.api_url(),
             expect: count,
             earlier: None,
+            settings: Vec::new(),
             nodes,
         })
+    }
+
+    /// Another value of a setting, from each node's next start on.
+    pub(super) fn set(&mut self, name: &'static str, value: String) {
+        self.settings.push((name, value));
     }
 
     /// The first nodes' addresses, as each node is told.
@@ -178,6 +186,7 @@ impl Nodes {
             .env("APOLO_DATA_DIR", &node.data)
             .env("APOLO_HTTP_ADDR", node.http.to_string())
             .env("APOLO_QUIC_ADDR", node.quic.to_string())
+            .envs(self.settings.iter().map(|(name, value)| (*name, value)))
             .stdout(Stdio::null())
             .stderr(log)
             .kill_on_drop(true)

@@ -37,10 +37,14 @@ pub struct UpgradeReport {
 }
 
 impl UpgradeReport {
-    /// Whether nothing was lost, nothing came twice and nothing was identified anew.
+    /// Whether nothing was lost, nothing came twice and nothing was identified anew, and an earlier apolo ended because of
+    /// what it read.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.account.holds() && self.account.audit.twice == 0
+        let by_bytes = |said: &String| said.contains("decode: ");
+        self.account.holds()
+            && self.account.audit.twice == 0
+            && self.refusal.as_ref().is_none_or(by_bytes)
     }
 }
 
@@ -64,10 +68,6 @@ pub async fn upgrade(
         if nth == 0 {
             replace(&mut cluster, nth, true).await?;
             replace(&mut cluster, nth, false).await?;
-        }
-        let mixed = nth + 1 < options.nodes;
-        if mixed && format(&cluster, nth).await != Some(Format::MIN) {
-            return Err(cluster.late("an old format while one node is old", LOAD, "a new".into()));
         }
     }
     let began = tokio::time::Instant::now();
@@ -93,6 +93,12 @@ pub async fn upgrade(
 /// Ends a node's process, and starts it on the same data as the one or the other.
 async fn replace(cluster: &mut Cluster, nth: usize, back: bool) -> Result<(), ClusterError> {
     sleep(LOAD).await;
+    for other in cluster.nodes.living().collect::<Vec<_>>() {
+        // An earlier one does not know of formats.
+        if format(cluster, other).await.is_some_and(|format| format != Format::MIN) {
+            return Err(cluster.late("an old format while one node is old", LOAD, "a new".into()));
+        }
+    }
     cluster.stop(nth).await?;
     if back {
         cluster.nodes.start_earlier(nth)?;

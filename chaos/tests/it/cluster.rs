@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use apolo_chaos::clusters::{
-    ClusterOptions, Earlier, Shape, can_cap, can_partition, cluster_kills, freeze, move_all,
-    partition, power_loss, restore_old_copy, rolling_restart, scale, storm, upgrade, wipe_majority,
-    wipe_one,
+    ClusterOptions, Earlier, OutageOptions, Shape, can_cap, can_partition, cluster_kills, freeze,
+    move_all, outage, partition, power_loss, restore_old_copy, rolling_restart, scale, storm,
+    upgrade, wipe_majority, wipe_one,
 };
 
 /// A load that leaves a machine of two cores some room.
@@ -53,6 +53,19 @@ async fn a_cluster_writes_a_new_format_once_every_node_reads_it_and_loses_nothin
     let report = upgrade(&options(3), Earlier::Bounded).await.unwrap();
 
     assert!(report.holds() && report.gaps.count() >= 24, "{report}");
+}
+
+/// An hour is `apolo-chaos cluster outage`.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_discord_is_down_nodes_stay_alive_and_say_so_and_then_every_shard_resumes() {
+    let _alone = crate::MACHINE.lock().await;
+    let seconds = Duration::from_secs;
+    let shard_timeout = seconds(3);
+    let down = OutageOptions { lasts: seconds(8), sessions_end: false, shard_timeout };
+
+    let report = outage(&options(3), down, |_| ()).await.unwrap();
+
+    assert!(report.holds() && report.account.resumes.0 >= 24, "{report}");
 }
 
 /// Longer than a lease and the margin of a loss together.

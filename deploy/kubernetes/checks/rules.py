@@ -13,7 +13,8 @@ OF_ANY_POD: set[str] = set()
 # What the rules know of the binary.
 HTTP_PORT = 3000
 QUIC_PORT = 7400
-DRAIN_SECONDS_MAX = 30
+# Where the pod is scaled away and its node leaves.
+DRAIN_SECONDS_MAX = 50
 EXPECT_MAX = 5
 
 

@@ -74,9 +74,16 @@ impl Network {
         peers.map(|peer| peer.node).collect()
     }
 
-    /// The newest format that this node reads, and that each peer reads which is connected.
-    pub(super) fn reads(&self) -> BTreeMap<NodeId, Format> {
-        self.transport.as_ref().map(Transport::reads).unwrap_or_default()
+    /// See [`Transport::allowed_formats`].
+    pub(super) fn allowed_formats(&self) -> BTreeMap<NodeId, Format> {
+        self.transport.as_ref().map(Transport::allowed_formats).unwrap_or_default()
+    }
+
+    /// The newest format that a peer reads which is connected.
+    pub(super) fn reads(&self, node: NodeId) -> Option<Format> {
+        let peers = self.transport.as_ref()?.watch(node)?;
+        let reads = peers.borrow().as_ref().map(|peer| peer.reads);
+        reads
     }
 
     pub(super) fn removed(&self) -> watch::Receiver<Option<u64>> {

@@ -116,7 +116,7 @@ impl Server {
             return Reply::AskElsewhere(leader);
         }
         let format = self.handle.states().borrow().format();
-        if self.handle.reads().get(&node).is_some_and(|reads| *reads < format) {
+        if self.handle.reads(node).is_some_and(|reads| reads < format) {
             warn!(%node, %format, "a node does not read what this cluster writes; update its apolo");
             return Reply::AskElsewhere(None);
         }

@@ -17,10 +17,10 @@ use std::{
 };
 
 use super::{
-    Backend, Damage, Done, OpenError, Opened, Options, Position, Record, Repair, Snapshot, Vote,
-    Write, WriteError, open,
+    Backend, Damage, Done, Farewell, OpenError, Opened, Options, Position, Record, Repair,
+    Snapshot, Vote, Write, WriteError, has_left, open, say_farewell,
 };
-use crate::model::{BootEpoch, ClusterId, NodeId};
+use crate::model::{BootEpoch, ClusterId, NodeId, UnixMillis};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -322,6 +322,40 @@ fn a_lost_directory_may_only_join_the_cluster_that_it_lost() {
         write(&rejoined.store, Write::Cluster(ClusterId::mint())),
         Err(WriteError::OtherCluster(_))
     ));
+}
+
+#[test]
+fn a_directory_whose_node_has_left_and_may_return_is_emptied_though_that_be_interrupted() {
+    let top = tempfile::tempdir().unwrap();
+    let cluster = ClusterId::mint();
+    let first = start(top.path());
+    let left = first.identity.node;
+    write(&first.store, Write::Cluster(cluster)).unwrap();
+    write(&first.store, Write::Append(records(1, 0..3))).unwrap();
+    drop(first);
+    let farewell =
+        Farewell { cluster: Some(cluster), node: Some(left), at: UnixMillis(9), returns: true };
+    say_farewell(top.path(), &farewell).unwrap();
+
+    for interrupted in [false, true] {
+        if interrupted {
+            // The tombstone was written, the rest was not, and the farewell is still there.
+            say_farewell(top.path(), &farewell).unwrap();
+        }
+        let emptied = open(top.path(), &Options::default()).unwrap_err();
+        let OpenError::Lost { tombstone, .. } = &emptied else { panic!("{emptied}") };
+        assert_eq!((tombstone.cluster, tombstone.node), (Some(cluster), Some(left)));
+        assert!(!has_left(top.path()));
+    }
+
+    let again = open(top.path(), &Options { join: Some(cluster), ..Options::default() }).unwrap();
+    assert_ne!(again.identity.node, left);
+    assert!(again.recovered.is_empty());
+    let content = fs::read_dir(top.path()).unwrap();
+    let aside = content.filter(|entry| {
+        entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("quarantine-")
+    });
+    assert_eq!(aside.count(), 0, "what the others have is not kept");
 }
 
 /// A tmpfs of a few megabytes, for as long as it lives. None where this process may not mount.

@@ -142,7 +142,7 @@ async fn pods_that_are_scaled_away_leave_and_come_back_as_new_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_that_stays_or_may_not_ask_is_the_same_member_when_it_is_back() {
+async fn a_pod_that_may_not_ask_stays_a_member_and_is_the_same_when_it_is_back() {
     let mut cluster = Cluster::of(3, 3).await;
     let kubernetes = Kubernetes::start("another's").await;
     kubernetes.runs(&mut cluster).await;
@@ -151,9 +151,25 @@ async fn a_pod_that_stays_or_may_not_ask_is_the_same_member_when_it_is_back() {
     kubernetes.scale(2);
     cluster.stop(2).await;
     let view = cluster.whole(2).await;
-    assert_eq!(view.nodes.len(), 3, "a pod that may not ask stays a member: {:?}", view.nodes);
+    assert_eq!(view.nodes.len(), 3, "it stays a member: {:?}", view.nodes);
 
     cluster.start(vec![2]).await;
+    cluster.whole(3).await;
+    let after: Vec<_> = cluster.places.iter().map(|place| place.id).collect();
+    assert_eq!(after, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_is_made_again_is_the_same_member() {
+    let mut cluster = Cluster::of(3, 3).await;
+    let kubernetes = Kubernetes::start("the pod's").await;
+    kubernetes.runs(&mut cluster).await;
+    let before: Vec<_> = cluster.places.iter().map(|place| place.id).collect();
+
+    kubernetes.scale(2);
+    cluster.stop(1).await;
+    cluster.start(vec![1]).await;
+
     cluster.whole(3).await;
     let after: Vec<_> = cluster.places.iter().map(|place| place.id).collect();
     assert_eq!(after, before);

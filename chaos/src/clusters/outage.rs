@@ -1,0 +1,193 @@
+//! Discord is down, for as long as one likes: nobody answers, and no event happens meanwhile. Nodes stay alive and say
+//! how they are; when Discord is back every shard resumes, or, where its sessions are gone, identifies in its turn.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use apolo::simulator::{Fault, Simulator, Truth};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    account::Account,
+    cluster::{Cluster, ClusterError, ClusterOptions, LOAD, discord_options},
+    nodes::request,
+};
+
+/// Replayed by the simulator, of the moment before the outage.
+const REPLAYED: Duration = Duration::from_secs(10);
+
+/// `HEALTH_CHECK_INTERVAL`, unless the shard timeout is shorter.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// What an answer begins with that a probe takes for success.
+const OK: &str = "HTTP/1.1 200 ";
+
+/// What `/ready` says where no shard of any node is connected.
+const DOWN: &str = "Discord or the way to it is down";
+
+/// Between two probes of a node.
+const PROBE_EVERY: Duration = Duration::from_millis(500);
+
+const PROBE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Sessions that last outlive the outage by this.
+const SESSIONS_LAST: Duration = Duration::from_secs(600);
+
+/// Sessions that do not are gone after this.
+const SESSIONS_GONE: Duration = Duration::from_secs(1);
+
+/// Few at a time, so that a storm would show.
+const CONCURRENCY: u32 = 4;
+
+/// From Discord's return to the last shard: the longest back-off, and all identifies in their turns.
+const BACK_WITHIN: Duration = Duration::from_secs(300);
+
+/// How long, and what for.
+#[derive(Clone, Copy, Debug)]
+pub struct OutageOptions {
+    /// How long nobody answers.
+    pub lasts: Duration,
+    /// Whether Discord has forgotten every session by then.
+    pub sessions_end: bool,
+    /// `SHARD_TIMEOUT`: from when on a shard counts as dead.
+    pub shard_timeout: Duration,
+}
+
+/// What the outage came to.
+#[derive(Clone, Debug)]
+pub struct OutageReport {
+    /// What must hold.
+    pub account: Account,
+    /// Probes of `/health` and `/ready`, and those that not every node answered with 200.
+    pub probes: (usize, usize),
+    /// From the outage until every node's `/ready` said that no shard of any node is connected.
+    pub told_after: Option<Duration>,
+    /// From Discord's return to the last shard's connection.
+    pub back_after: Duration,
+    /// From that until no node's `/ready` said so any more.
+    pub unsaid_after: Duration,
+    /// Attempts to connect a shard and minute, of the outage.
+    pub attempts: f64,
+    options: OutageOptions,
+}
+
+impl OutageReport {
+    /// Whether every probe was true, and nobody identified who could resume, or out of turn.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        let Account { shards, identifies, ref broken, overlaps, .. } = self.account;
+        let told = self.options.lasts <= self.options.shard_timeout || self.told_after.is_some();
+        let sessions = if self.options.sessions_end {
+            identifies == 2 * shards as u64 && broken.is_empty() && overlaps == 0
+        } else {
+            self.account.holds()
+        };
+        self.probes.1 == 0 && told && sessions
+    }
+}
+
+/// Has Discord go away and come back.
+///
+/// # Errors
+///
+/// [`ClusterError`]. What was found is no error: see [`OutageReport::holds`].
+pub async fn outage(
+    cluster: &ClusterOptions,
+    options: OutageOptions,
+    told: impl Fn(u64),
+) -> Result<OutageReport, ClusterError> {
+    let mut discord = discord_options(cluster, REPLAYED);
+    discord.max_concurrency = CONCURRENCY;
+    discord.session_timeout =
+        if options.sessions_end { SESSIONS_GONE } else { options.lasts + SESSIONS_LAST };
+    let simulator = Simulator::start(discord).await?;
+    let mut running = Cluster::prepare_on(cluster, simulator)?;
+    let look_every = options.shard_timeout.min(LOOK_EVERY);
+    running.nodes.set("SHARD_TIMEOUT", options.shard_timeout.as_millis().to_string());
+    running.nodes.set("HEALTH_CHECK_INTERVAL", look_every.as_millis().to_string());
+    for nth in 0..cluster.nodes {
+        running.nodes.start(nth)?;
+    }
+    running.up(cluster.nodes).await?;
+    sleep(LOAD).await;
+    let nodes = running.nodes.http_addresses();
+    let simulator = &running.simulator;
+    let before = simulator.truth();
+    simulator.set_event_rate(0.0);
+    simulator.inject(Fault::Down).map_err(std::io::Error::other)?;
+    let (probes, told_after) = probe(&nodes, options.lasts, told).await;
+    let attempts = attempts(&before, &simulator.truth(), options.lasts, cluster.shards);
+    simulator.clear_faults();
+    simulator.set_event_rate(cluster.event_rate);
+    let began = Instant::now();
+    running.connected("every shard is back", BACK_WITHIN).await?;
+    let back_after = began.elapsed();
+    while !all(&nodes, "/ready", |answer| answer.starts_with(OK) && !answer.contains(DOWN)).await {
+        if began.elapsed() > BACK_WITHIN {
+            return Err(running.late("every node says so", BACK_WITHIN, "no".to_owned()));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    let unsaid_after = began.elapsed() - back_after;
+    sleep(LOAD).await;
+    let account = running.account().await;
+    Ok(OutageReport { account, probes, told_after, back_after, unsaid_after, attempts, options })
+}
+
+/// Asks every node how it is for as long as the outage lasts.
+async fn probe(
+    nodes: &[SocketAddr],
+    lasts: Duration,
+    told: impl Fn(u64),
+) -> ((usize, usize), Option<Duration>) {
+    let (began, mut probes, mut told_after) = (Instant::now(), (0, 0), None);
+    while began.elapsed() < lasts {
+        for path in ["/health", "/ready"] {
+            probes.0 += 1;
+            probes.1 += usize::from(!all(nodes, path, |answer| answer.starts_with(OK)).await);
+        }
+        if told_after.is_none() && all(nodes, "/ready", |answer| answer.contains(DOWN)).await {
+            told_after = Some(began.elapsed());
+        }
+        told(began.elapsed().as_secs());
+        sleep(PROBE_EVERY.min(lasts.saturating_sub(began.elapsed()))).await;
+    }
+    (probes, told_after)
+}
+
+/// Whether every node answers so.
+async fn all(nodes: &[SocketAddr], path: &str, so: impl Fn(&str) -> bool) -> bool {
+    let text = format!("GET {path} HTTP/1.1\r\nHost: apolo\r\nConnection: close\r\n\r\n");
+    for node in nodes {
+        let answer = timeout(PROBE_WITHIN, request(*node, &text)).await.ok().flatten();
+        if !answer.is_some_and(|answer| so(&String::from_utf8_lossy(&answer))) {
+            return false;
+        }
+    }
+    true
+}
+
+fn attempts(before: &Truth, after: &Truth, lasts: Duration, shards: u32) -> f64 {
+    let count = |truth: &Truth| truth.faults.get("down").copied().unwrap_or_default();
+    let struck = count(after).saturating_sub(count(before)) as f64;
+    struck * 60.0 / lasts.as_secs_f64() / f64::from(shards)
+}
+
+impl fmt::Display for OutageReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OutageOptions { lasts, shard_timeout, sessions_end } = self.options;
+        let sessions = if sessions_end { "gone" } else { "kept" };
+        writeln!(f, "Discord down for   {lasts:?}, sessions {sessions}")?;
+        writeln!(f, "probes             {} of {} not 200", self.probes.1, self.probes.0)?;
+        match self.told_after {
+            Some(after) => writeln!(
+                f,
+                "/ready says why    after {after:.1?}; {shard_timeout:?} is SHARD_TIMEOUT"
+            )?,
+            None => writeln!(f, "/ready says why    never; {shard_timeout:?} is SHARD_TIMEOUT")?,
+        }
+        writeln!(f, "attempts           {:.1} a minute and shard", self.attempts)?;
+        writeln!(f, "all shards back    {:.1?} after Discord", self.back_after)?;
+        writeln!(f, "/ready unsays it   {:.0?} after that", self.unsaid_after)?;
+        write!(f, "{}", self.account)
+    }
+}
