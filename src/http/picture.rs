@@ -22,7 +22,10 @@ pub(super) struct Picture {
 
 /// The last picture.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Gallery(Arc<Mutex<Option<(Instant, Arc<Picture>)>>>);
+pub(super) struct Gallery(Arc<Mutex<Option<Hung>>>);
+
+/// A picture, and when it was taken.
+type Hung = (Instant, Arc<Picture>);
 
 impl Gallery {
     /// The last picture, or a new one if that is old.

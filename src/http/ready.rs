@@ -126,7 +126,7 @@ fn held_back(view: &View) -> Option<String> {
     // Where all allow it the leader is about to raise it.
     names.first()?;
     let gone = behind().find(|node| node.lost).map(|node| &node.name);
-    let gone = gone.or(view.never_started.first()).map(|name| {
+    let gone = gone.or_else(|| view.never_started.first()).map(|name| {
         format!("; a member that is gone for good is taken out with `apolo remove {name}`")
     });
     Some(format!(

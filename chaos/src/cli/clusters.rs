@@ -1,8 +1,8 @@
-use super::{ended, kubelet::Kubelet, progress};
+use super::{ended, kubelet::Kubelet, outage::Outage, progress};
 use apolo_chaos::clusters::{
-    Account, ClusterError, ClusterOptions, Earlier, FreezeReport, LinearOptions, OutageOptions,
-    RollingReport, Shape, cluster_kills, freeze, linear, move_all, outage, partition, power_loss,
-    restore_old_copy, rolling_restart, scale, storm, upgrade, wipe_majority, wipe_one,
+    Account, ClusterError, ClusterOptions, Earlier, FreezeReport, LinearOptions, RollingReport,
+    Shape, cluster_kills, freeze, linear, move_all, partition, power_loss, restore_old_copy,
+    rolling_restart, scale, storm, upgrade, wipe_majority, wipe_one,
 };
 use std::{env, fmt::Display, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -47,19 +47,7 @@ pub(super) enum Break {
         seconds: u64,
     },
     /// Discord is down for a while, and comes back.
-    Outage {
-        #[command(flatten)]
-        size: Size,
-        /// Seconds.
-        #[arg(long, default_value_t = 3_600)]
-        seconds: u64,
-        /// Discord has forgotten every session by then.
-        #[arg(long)]
-        sessions_end: bool,
-        /// Seconds after which a shard counts as dead (SHARD_TIMEOUT).
-        #[arg(long, default_value_t = 180)]
-        shard_timeout: u64,
-    },
+    Outage(Outage),
     /// Partitions in every shape: N1 to N3 with three nodes, N1 and N4 with five. Needs root and nftables.
     Partition {
         #[command(flatten)]
@@ -179,7 +167,7 @@ impl Linear {
 }
 
 impl Size {
-    fn options(&self) -> Result<ClusterOptions, ClusterError> {
+    pub(super) fn options(&self) -> Result<ClusterOptions, ClusterError> {
         Ok(ClusterOptions {
             program: env::current_exe()?,
             nodes: self.nodes,
@@ -223,18 +211,7 @@ async fn broken(what: &Break) -> Result<ExitCode, ClusterError> {
             bar.finish_and_clear();
             Ok(print(&report, FreezeReport::holds(&report)))
         }
-        Break::Outage { size, seconds, sessions_end, shard_timeout } => {
-            let bar = progress(*seconds, "seconds");
-            let outage_options = OutageOptions {
-                lasts: Duration::from_secs(*seconds),
-                sessions_end: *sessions_end,
-                shard_timeout: Duration::from_secs(*shard_timeout),
-            };
-            let told = |second| bar.set_position(second);
-            let report = outage(&size.options()?, outage_options, told).await?;
-            bar.finish_and_clear();
-            Ok(print(&report, report.holds()))
-        }
+        Break::Outage(arguments) => arguments.run().await,
         Break::Partition { size } => {
             let shapes: &[Shape] = if size.nodes < 5 { &Shape::OF_THREE } else { &Shape::OF_FIVE };
             let (bar, options) = (progress(shapes.len() as u64, "partitions"), size.options()?);

@@ -5,6 +5,7 @@ mod clusters;
 mod kills;
 mod kubelet;
 mod linear;
+mod outage;
 mod powerloss;
 
 use apolo_chaos::durability::{self, Subject, WriterOptions};

@@ -81,9 +81,8 @@ impl Network {
 
     /// The newest format that a peer reads which is connected.
     pub(super) fn reads(&self, node: NodeId) -> Option<Format> {
-        let peers = self.transport.as_ref()?.watch(node)?;
-        let reads = peers.borrow().as_ref().map(|peer| peer.reads);
-        reads
+        let connected = self.transport.as_ref()?.connected();
+        connected.iter().find(|peer| peer.node == node).map(|peer| peer.reads)
     }
 
     pub(super) fn removed(&self) -> watch::Receiver<Option<u64>> {
