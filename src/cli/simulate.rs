@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     /// The port to serve HTTP and WebSocket on; 0 takes a free one
     #[arg(long, default_value_t = 9_900)]
     port: u16,
-    /// The address to listen on; more than this machine can reach 0.0.0.0
+    /// The address to listen on, by which bots reach this machine: they are told to connect there
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
     /// Guilds over the whole bot
@@ -131,6 +131,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn options(arguments: &Arguments) -> Result<Options, Failure> {
+    if arguments.host.is_unspecified() {
+        let text = format!("--host {}: no bot can connect to that address", arguments.host);
+        let advice =
+            "Give the address by which bots reach this machine: they are told to connect there.";
+        return Err(Failure::usage(text).help(advice));
+    }
     let recommended = match arguments.shards {
         Some(shards) => {
             ShardTotal::new(shards).map_err(|error| Failure::usage(format!("--shards: {error}")))?

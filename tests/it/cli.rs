@@ -124,6 +124,15 @@ fn a_reader_that_hangs_up_is_no_failure() {
 }
 
 #[test]
+fn the_simulator_listens_only_where_bots_can_be_told_to_connect() {
+    let output = apolo(&["simulate", "--port", "0", "--host", "0.0.0.0", "--for", "1s"], &[]);
+
+    assert_eq!(output.status.code(), Some(64));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("no bot can connect to that address"), "{said}");
+}
+
+#[test]
 fn the_simulator_says_where_it_is_and_what_happened() {
     let output = apolo(&["simulate", "--port", "0", "--guilds", "10", "--for", "300ms"], &[]);
 

@@ -1,8 +1,8 @@
 use super::{ended, kubelet::Kubelet, outage::Outage, progress};
 use apolo_chaos::clusters::{
     Account, ClusterError, ClusterOptions, Earlier, FreezeReport, LinearOptions, RollingReport,
-    Shape, cluster_kills, freeze, linear, move_all, partition, power_loss, restore_old_copy,
-    rolling_restart, scale, storm, upgrade, wipe_majority, wipe_one,
+    Shape, cluster_kills, freeze, linear, move_all, partition, power_loss, probes,
+    restore_old_copy, rolling_restart, scale, storm, upgrade, wipe_majority, wipe_one,
 };
 use std::{env, fmt::Display, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -48,6 +48,14 @@ pub(super) enum Break {
     },
     /// Discord is down for a while, and comes back.
     Outage(Outage),
+    /// How soon /ready says what is so, with three nodes: two are killed, and one is stopped.
+    Probes {
+        #[command(flatten)]
+        size: Size,
+        /// Of both.
+        #[arg(long, default_value_t = 10)]
+        rounds: usize,
+    },
     /// Partitions in every shape: N1 to N3 with three nodes, N1 and N4 with five. Needs root and nftables.
     Partition {
         #[command(flatten)]
@@ -199,11 +207,7 @@ async fn broken(what: &Break) -> Result<ExitCode, ClusterError> {
             bar.finish_and_clear();
             Ok(print(&report, RollingReport::holds(&report)))
         }
-        Break::Upgrade { size, from } => {
-            let earlier = from.clone().map_or(Earlier::Bounded, Earlier::Program);
-            let report = upgrade(&size.options()?, earlier).await?;
-            Ok(print(&report, report.holds()))
-        }
+        Break::Upgrade { size, from } => replace(size, from.clone()).await,
         Break::Freeze { size, rounds, seconds } => {
             let (bar, options) = (progress(*rounds as u64, "freezes"), size.options()?);
             let told = |round| bar.set_position(round as u64);
@@ -211,6 +215,7 @@ async fn broken(what: &Break) -> Result<ExitCode, ClusterError> {
             bar.finish_and_clear();
             Ok(print(&report, FreezeReport::holds(&report)))
         }
+        Break::Probes { size, rounds } => probe(size, *rounds).await,
         Break::Outage(arguments) => arguments.run().await,
         Break::Partition { size } => {
             let shapes: &[Shape] = if size.nodes < 5 { &Shape::OF_THREE } else { &Shape::OF_FIVE };
@@ -251,6 +256,19 @@ async fn broken(what: &Break) -> Result<ExitCode, ClusterError> {
             Ok(print(&report, report.account.holds()))
         }
     }
+}
+
+async fn replace(size: &Size, from: Option<PathBuf>) -> Result<ExitCode, ClusterError> {
+    let earlier = from.map_or(Earlier::Bounded, Earlier::Program);
+    let report = upgrade(&size.options()?, earlier).await?;
+    Ok(print(&report, report.holds()))
+}
+
+async fn probe(size: &Size, rounds: usize) -> Result<ExitCode, ClusterError> {
+    let (bar, options) = (progress(rounds as u64, "rounds"), size.options()?);
+    let report = probes(&options, rounds, |round| bar.set_position(round as u64)).await?;
+    bar.finish_and_clear();
+    Ok(print(&report, report.account.holds()))
 }
 
 pub(super) fn print(report: &impl Display, holds: bool) -> ExitCode {

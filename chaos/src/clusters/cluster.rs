@@ -195,7 +195,7 @@ impl Cluster {
         self.ended(nth).await
     }
 
-    async fn ended(&mut self, nth: usize) -> Result<(), ClusterError> {
+    pub(super) async fn ended(&mut self, nth: usize) -> Result<(), ClusterError> {
         let Some(mut child) = self.nodes.nodes[nth].child.take() else { return Ok(()) };
         let Ok(status) = timeout(STOPPED_WITHIN, child.wait()).await else {
             return Err(self.late("a node stops", STOPPED_WITHIN, "it goes on".to_owned()));
