@@ -33,6 +33,16 @@ impl Membership {
         Self { raft, right, wanted, autopilot, changing: None, looked: None }
     }
 
+    /// What was seen in another term counts no more.
+    pub(super) fn begin_term(&mut self) {
+        self.autopilot = Autopilot::default();
+    }
+
+    /// How many are to vote.
+    pub(super) const fn wanted(&self) -> usize {
+        self.wanted
+    }
+
     /// Waits for the change that is under way, if one is.
     pub(super) async fn settle(&mut self) {
         if let Some(task) = self.changing.take() {

@@ -194,6 +194,7 @@ impl Control {
             let now = self.right.clock().now();
             self.desk.begin(Some(Tenure::new(term, predecessor, now)));
             self.identifies.begin_term();
+            self.membership.begin_term();
             self.hand_offs = HandOffs::new(now);
             self.nodes.clear();
             info!(term, "this node leads");
@@ -219,6 +220,10 @@ impl Control {
 
     /// Does what an operator wishes, and nothing else meanwhile.
     async fn fulfil(&mut self, Asked { wish, reply }: Asked, leads: Option<u64>) {
+        if reply.is_closed() {
+            // It has waited for so long that whoever asked has gone on.
+            return;
+        }
         let Some(term) = leads
             .filter(|term| self.desk.term().as_ref().is_some_and(|it| it.tenure.term() == *term))
         else {
@@ -232,8 +237,12 @@ impl Control {
             Wish::TransferLeader { to } => {
                 transfer::transfer(&self.desk, &proposer, &state, to).await
             }
-            Wish::Remove(node) => removal::remove(&proposer, &state, node).await,
-            Wish::Leave { node, check } => removal::leave(&proposer, &state, node, check).await,
+            Wish::Remove(node) => {
+                removal::remove(&proposer, &state, node, self.membership.wanted()).await
+            }
+            Wish::Leave { node, check } => {
+                removal::leave(&proposer, &state, (node, check), self.membership.wanted()).await
+            }
         };
         // Whoever asked may have given up.
         let _ = reply.send(match done {

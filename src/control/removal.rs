@@ -1,6 +1,6 @@
 //! Taking a node out of the cluster for good: out of Raft's members, and out of the state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::NodeId;
 use crate::raft::{Handle, Members};
@@ -11,8 +11,8 @@ use super::{
     wish::{Fulfilled, WishRefusal},
 };
 
-/// A learner keeps up if it lacks no more entries than a second brings.
-const LAG_MAX: u64 = 100;
+/// With fewer voters left than so, if as many are wanted, a learner votes from the same change on.
+const VOTERS_MIN: usize = 3;
 
 /// What a removal is judged by.
 pub(super) struct Sight<'a> {
@@ -22,6 +22,8 @@ pub(super) struct Sight<'a> {
     pub(super) matched: &'a BTreeMap<NodeId, u64>,
     /// The leader's last entry.
     pub(super) last: u64,
+    /// How many are to vote.
+    pub(super) wanted: usize,
 }
 
 impl Sight<'_> {
@@ -40,15 +42,21 @@ impl Sight<'_> {
         if self.members.contains(node) { self.check_rest(node, shards) } else { Ok(()) }
     }
 
-    /// A learner that votes from the same change on, in place of `node`: where many leave one after another, the last
-    /// voter must not be one of them.
-    fn replacement(&self, node: NodeId) -> Option<NodeId> {
-        let keeps_up = |id: &&NodeId| {
-            let matched = self.matched.get(*id).copied().unwrap_or(0);
-            self.last.saturating_sub(matched) <= LAG_MAX
-        };
-        let learners = self.members.learners.iter().filter(|id| **id != node && self.stays(**id));
-        learners.filter(keeps_up).max_by_key(|id| self.matched.get(id)).copied()
+    /// Who votes when `node` no longer does. Where few would be left, or only such as leave too, a learner takes its place
+    /// in the same change: where many leave one after another, the last voter must not be one of them. It has the last
+    /// entry already, which shows that it is there.
+    fn voters_without(&self, node: NodeId) -> BTreeSet<NodeId> {
+        let mut voters = self.members.voters.clone();
+        if !voters.remove(&node) {
+            return voters;
+        }
+        let few = voters.len() < self.wanted.min(VOTERS_MIN);
+        if few || !voters.iter().any(|id| self.stays(*id)) {
+            let has_all = |id: &&NodeId| self.matched.get(*id).is_some_and(|at| *at >= self.last);
+            let learners = self.members.learners.iter().filter(|id| self.stays(**id));
+            voters.extend(learners.filter(has_all).min());
+        }
+        voters
     }
 
     fn stays(&self, id: NodeId) -> bool {
@@ -63,9 +71,12 @@ impl Sight<'_> {
         if shards > 0 {
             return Err(WishRefusal::StillOwns { shards });
         }
-        let voters: Vec<_> = self.members.voters.iter().filter(|voter| **voter != node).collect();
-        let present = |id: &&&NodeId| {
-            self.nodes.get(id).is_some_and(|node| node.presence == Presence::Present)
+        if self.members.joint {
+            return Err(WishRefusal::Failed("another change is under way".to_owned()));
+        }
+        let voters = self.voters_without(node);
+        let present = |id: &&NodeId| {
+            self.nodes.get(*id).is_some_and(|node| node.presence == Presence::Present)
         };
         let living = voters.iter().filter(present).count();
         let needed = voters.len() / 2 + 1;
@@ -73,7 +84,7 @@ impl Sight<'_> {
             return Err(WishRefusal::NoQuorum { living, needed });
         }
         let votes = self.members.voters.contains(&node);
-        let some = voters.iter().any(|id| self.stays(**id)) || self.replacement(node).is_some();
+        let some = voters.iter().any(|id| self.stays(*id));
         let all_go = self.nodes.keys().all(|id| *id == node || !self.stays(*id));
         if votes && !some && !all_go { Err(WishRefusal::NobodyStays) } else { Ok(()) }
     }
@@ -84,10 +95,11 @@ pub(super) async fn remove(
     proposer: &Proposer,
     state: &State,
     node: NodeId,
+    wanted: usize,
 ) -> Result<Fulfilled, WishRefusal> {
     let members = proposer.raft.members().borrow().clone();
     let matched = proposer.raft.matched().unwrap_or_default();
-    let sight = sight(&members, state, &matched);
+    let sight = sight(&members, state, &matched, wanted);
     sight.check_lost(node, state.owned_by(node).count())?;
     take_out(proposer, &sight, node).await
 }
@@ -96,12 +108,12 @@ pub(super) async fn remove(
 pub(super) async fn leave(
     proposer: &Proposer,
     state: &State,
-    node: NodeId,
-    check: bool,
+    (node, check): (NodeId, bool),
+    wanted: usize,
 ) -> Result<Fulfilled, WishRefusal> {
     let members = proposer.raft.members().borrow().clone();
     let matched = proposer.raft.matched().unwrap_or_default();
-    let sight = sight(&members, state, &matched);
+    let sight = sight(&members, state, &matched, wanted);
     if check {
         // Its shards are handed off first.
         return sight.check_leaving(node, 0).map(|()| Fulfilled::MayLeave(node));
@@ -117,8 +129,9 @@ fn sight<'a>(
     members: &'a Members,
     state: &'a State,
     matched: &'a BTreeMap<NodeId, u64>,
+    wanted: usize,
 ) -> Sight<'a> {
-    Sight { members, nodes: state.nodes(), matched, last: state.applied().0 }
+    Sight { members, nodes: state.nodes(), matched, last: state.applied().0, wanted }
 }
 
 /// The members first: what is left half done is seen in the state, and can be asked for again.
@@ -127,8 +140,7 @@ async fn take_out(
     sight: &Sight<'_>,
     node: NodeId,
 ) -> Result<Fulfilled, WishRefusal> {
-    let (members, replacement) = (sight.members, sight.replacement(node));
-    if let Err(error) = leave_members(&proposer.raft, members, node, replacement).await {
+    if let Err(error) = leave_members(&proposer.raft, sight, node).await {
         return Err(WishRefusal::Failed(error));
     }
     match proposer.propose(Command::RemoveNode { node }).await {
@@ -141,17 +153,10 @@ async fn take_out(
     }
 }
 
-async fn leave_members(
-    raft: &Handle,
-    members: &Members,
-    node: NodeId,
-    replacement: Option<NodeId>,
-) -> Result<(), String> {
+async fn leave_members(raft: &Handle, sight: &Sight<'_>, node: NodeId) -> Result<(), String> {
+    let members = sight.members;
     let done = if members.voters.contains(&node) {
-        let mut voters = members.voters.clone();
-        voters.remove(&node);
-        voters.extend(replacement);
-        raft.set_voters(members, voters, false).await
+        raft.set_voters(members, sight.voters_without(node), false).await
     } else if members.learners.contains(&node) {
         raft.remove_learner(members, node).await
     } else {
@@ -168,7 +173,7 @@ mod tests {
 
     fn seen<'a>(members: &'a Members, nodes: &'a BTreeMap<NodeId, Node>) -> Sight<'a> {
         const NOBODY: &BTreeMap<NodeId, u64> = &BTreeMap::new();
-        Sight { members, nodes, matched: NOBODY, last: 0 }
+        Sight { members, nodes, matched: NOBODY, last: 1, wanted: 3 }
     }
 
     /// Some voters and a learner behind them, of which these are lost.
@@ -221,34 +226,45 @@ mod tests {
         assert_eq!(leave(&[2]), Err(WishRefusal::NoQuorum { living: 1, needed: 2 }));
     }
 
-    /// Three voters and two learners, of which these are being emptied, and how far they have come.
-    fn leaving(drained: &[u64], matched: [u64; 2]) -> (Result<(), WishRefusal>, Option<NodeId>) {
-        let nodes = (1..=5).map(|id| {
+    /// So many voters and two learners, of which these are being emptied; how far the learners have come; and who votes
+    /// when the last of the voters does not.
+    fn leaving(
+        voters: u64,
+        drained: &[u64],
+        matched: [u64; 2],
+    ) -> (Result<(), WishRefusal>, Vec<u64>) {
+        let all = voters + 2;
+        let nodes = (1..=all).map(|id| {
             let drain =
                 if drained.contains(&id) { Drain::Stopping { wanted: false } } else { Drain::No };
             let (boot, name, presence) = (BootEpoch(1), id.to_string(), Presence::Present);
             (NodeId(id), Node { name, boot, presence, losses: 0, drain })
         });
-        let (nodes, members) = (nodes.collect(), Members::of_ids(1..=3, 4..=5));
-        let matched = BTreeMap::from([(NodeId(4), matched[0]), (NodeId(5), matched[1])]);
-        let sight = Sight { members: &members, nodes: &nodes, matched: &matched, last: 1_000 };
-        (sight.check_leaving(NodeId(3), 0), sight.replacement(NodeId(3)))
+        let (nodes, members) = (nodes.collect(), Members::of_ids(1..=voters, voters + 1..=all));
+        let matched = [(NodeId(all - 1), matched[0]), (NodeId(all), matched[1])].into();
+        let last = 1_000;
+        let sight = Sight { members: &members, nodes: &nodes, matched: &matched, last, wanted: 3 };
+        let left = sight.voters_without(NodeId(voters));
+        (sight.check_leaving(NodeId(voters), 0), left.into_iter().map(|id| id.0).collect())
     }
 
     #[test]
-    fn a_learner_that_stays_and_keeps_up_votes_in_place_of_who_leaves() {
-        assert_eq!(leaving(&[3], [950, 1_000]), (Ok(()), Some(NodeId(5))));
-        assert_eq!(leaving(&[3, 5], [950, 1_000]), (Ok(()), Some(NodeId(4))));
-        assert_eq!(leaving(&[3, 5], [100, 1_000]), (Ok(()), None));
+    fn a_learner_that_stays_and_has_all_votes_in_place_of_who_leaves_few_behind() {
+        assert_eq!(leaving(3, &[3], [999, 1_000]), (Ok(()), vec![1, 2, 5]));
+        assert_eq!(leaving(3, &[3, 5], [1_000, 1_000]), (Ok(()), vec![1, 2, 4]));
+        assert_eq!(leaving(3, &[3], [999, 999]), (Ok(()), vec![1, 2]), "it may be gone");
+        assert_eq!(leaving(5, &[5], [1_000, 1_000]), (Ok(()), vec![1, 2, 3, 4]));
     }
 
     #[test]
-    fn the_last_voter_that_stays_is_not_waited_for_in_vain() {
-        // All voters leave, and no learner can vote yet: not now.
-        assert_eq!(leaving(&[1, 2, 3], [100, 100]), (Err(WishRefusal::NobodyStays), None));
-        assert_eq!(leaving(&[1, 2, 3], [1_000, 100]), (Ok(()), Some(NodeId(4))));
+    fn the_last_voter_to_leave_leaves_one_behind_that_stays() {
+        let nobody = (Err(WishRefusal::NobodyStays), vec![1, 2]);
+        assert_eq!(leaving(3, &[1, 2, 3], [100, 100]), nobody, "not now");
+        assert_eq!(leaving(3, &[1, 2, 3], [1_000, 100]), (Ok(()), vec![1, 2, 4]));
+        let of_five = leaving(5, &[1, 2, 3, 4, 5], [1_000, 100]);
+        assert_eq!(of_five, (Ok(()), vec![1, 2, 3, 4, 6]));
         // Nobody stays at all: the last one says so.
-        assert_eq!(leaving(&[1, 2, 3, 4, 5], [1_000, 1_000]), (Ok(()), None));
+        assert_eq!(leaving(3, &[1, 2, 3, 4, 5], [1_000, 1_000]), (Ok(()), vec![1, 2]));
     }
 
     #[test]

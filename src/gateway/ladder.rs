@@ -23,7 +23,9 @@ pub struct Backoff {
     pub fast: (Duration, Duration),
     /// The span after the first failure; the wait is a random time in its upper half.
     pub base: Duration,
-    /// Where the doubling ends.
+    /// Where the doubling ends. After an outage of Discord's a shard comes back so late at most, and a session is resumed
+    /// only while what it missed since is in its buffer: a busy shard's 3,500 dispatches (discord-api-docs #24) are some
+    /// 35 s.
     pub cap: Duration,
     /// A connection that was ready for so long is healthy: what was before it is forgotten.
     pub healthy_after: Duration,
@@ -38,7 +40,7 @@ impl Default for Backoff {
         Self {
             fast: (Duration::from_millis(50), Duration::from_millis(250)),
             base: Duration::from_secs(1),
-            cap: Duration::from_secs(60),
+            cap: Duration::from_secs(30),
             healthy_after: Duration::from_secs(10),
             invalid_session: (Duration::from_secs(1), Duration::from_secs(5)),
             behind_identify: Duration::from_secs(600),
@@ -341,7 +343,7 @@ mod tests {
 
     /// 448 shards lose Discord at once, and reach it again an hour later.
     #[test]
-    fn an_hour_without_discord_is_no_storm_and_everything_resumes_within_a_minute() {
+    fn an_hour_without_discord_is_no_storm_and_everything_resumes_within_half_a_minute() {
         let began = Instant::now();
         let back = began + Duration::from_secs(3_600);
         let mut seconds = std::collections::BTreeMap::<u64, u32>::new();
@@ -360,13 +362,13 @@ mod tests {
                 attempts += 1;
                 *seconds.entry((now - began).as_secs()).or_default() += 1;
             }
-            assert!(attempts <= 130, "{attempts} attempts of one shard");
-            assert!(now <= back + Duration::from_secs(60), "resumed within a minute of its return");
+            assert!(attempts <= 250, "{attempts} attempts of one shard");
+            assert!(now <= back + Duration::from_secs(30), "resumed soon after its return");
         }
 
-        // Beyond the first doublings a thirtieth to a sixtieth of the fleet tries in a second.
+        // Beyond the first doublings a fifteenth to a thirtieth of the fleet tries in a second.
         let most = seconds.range(300..3_600).map(|(_, count)| *count).max();
-        assert!(most.is_some_and(|most| most <= 448 / 10), "{most:?} attempts in one second");
+        assert!(most.is_some_and(|most| most <= 448 / 8), "{most:?} attempts in one second");
     }
 
     #[test]

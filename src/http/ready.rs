@@ -42,8 +42,8 @@ const NO_QUORUM: &str = "fewer voters than a quorum reach each other, so no shar
 ///
 /// A shard that was connected and is getting its connection back doesn't count against it: Discord asks every shard
 /// to reconnect now and then. One that never was, is parked, halted or dead does: a process that runs without its
-/// shards must not look well. But where no shard of several nodes is connected no node is to blame, and to take all of
-/// them out of service would only hide what they say of it.
+/// shards must not look well. But where most shards of the other nodes are not connected either, a dead one is not this
+/// node's fault, and to take all nodes out of service would only hide what they say of it.
 #[must_use]
 pub fn readiness(view: &View) -> Readiness {
     let mut conditions = vec![
@@ -174,10 +174,12 @@ fn consumers(consumers: &Consumers) -> Condition {
     })
 }
 
-/// Whether Discord is out of reach for every node of several.
+/// Whether Discord is out of reach for the other nodes too, by most of the shards that they own: then no node is to blame.
 fn is_out_for_all(view: &View) -> bool {
-    let present = view.nodes.iter().filter(|node| !node.lost).count();
-    present > 1 && view.health.is_some_and(|health| health.ready_shards == 0)
+    let others = || view.shards.iter().filter(|row| !row.here && row.node.is_some());
+    let ready = others().filter(|row| row.status == ShardStatus::Ready).count();
+    let owned = others().count();
+    owned > 0 && ready * 2 < owned
 }
 
 fn shards(view: &View) -> Condition {
@@ -202,7 +204,8 @@ fn shards(view: &View) -> Condition {
         let dead = list(own().filter(|row| row.status == ShardStatus::Dead));
         if let Some(list) = dead.filter(|_| out) {
             words.push_str(&format!(
-                "; no shard of any node is connected, so Discord or the way to it is down; dead: {list}"
+                "; most shards of the other nodes are not connected either, so Discord or the way to it is down; \
+                 dead: {list}"
             ));
         }
         let back = own().filter(|row| row.status == ShardStatus::Disconnected);
@@ -296,31 +299,27 @@ mod tests {
     }
 
     #[test]
-    fn where_no_shard_of_several_nodes_is_connected_none_is_taken_out_of_service_for_it() {
-        let node = |name: &str, lost| NodeRow {
-            id: name.to_owned(),
-            name: name.to_owned(),
-            role: Role::Voter,
-            lost,
-            drains: false,
-            shards: 3,
-            boot: 1,
-            said: None,
-        };
-        let mut view = view(3);
-        view.shards.iter_mut().for_each(|row| row.status = ShardStatus::Dead);
-        view.nodes = vec![node("apolo-0", false), node("apolo-1", false)];
-        let health = view.health.as_mut().unwrap();
-        health.ready_shards = 1;
-        assert_eq!(failing(&view), ["shards: dead: 0, 1, 2"], "it is this node's way to Discord");
-
-        view.health.as_mut().unwrap().ready_shards = 0;
+    fn where_the_other_nodes_have_lost_discord_as_well_none_is_taken_out_of_service_for_it() {
+        let mut view = view(6);
+        for (nth, row) in view.shards.iter_mut().enumerate() {
+            let node = if nth < 2 { "apolo-0" } else { "apolo-1" };
+            (row.status, row.here, row.node) = (ShardStatus::Dead, nth < 2, Some(node.to_owned()));
+        }
         assert_eq!(failing(&view), Vec::<String>::new());
         let said = &readiness(&view).conditions.pop().unwrap().detail;
-        assert!(said.contains("Discord or the way to it is down; dead: 0, 1, 2"), "{said}");
+        assert!(said.contains("Discord or the way to it is down; dead: 0, 1"), "{said}");
 
-        view.nodes[1].lost = true;
-        assert_eq!(failing(&view), ["shards: dead: 0, 1, 2"], "one node alone can't tell");
+        // One that comes back first is no proof against the rest.
+        view.shards[2].status = ShardStatus::Ready;
+        assert_eq!(failing(&view), Vec::<String>::new());
+        view.shards[3].status = ShardStatus::Ready;
+        assert_eq!(failing(&view), ["shards: dead: 0, 1"], "it is this node's way to Discord");
+
+        // Who owns nothing, or only what was never connected, can't tell.
+        view.shards.truncate(2);
+        assert_eq!(failing(&view), ["shards: dead: 0, 1"]);
+        view.shards[0].status = ShardStatus::Spawning;
+        assert_eq!(failing(&view), ["shards: dead: 1; not connected yet: 0"]);
     }
 
     #[test]

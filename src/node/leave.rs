@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::control::{Wish, WishError, WishRefusal, Wishes};
@@ -14,10 +14,13 @@ use crate::state::{Command, State};
 /// How long the others may take to take the shards over: handlers go on for 8 s at most, and a drain has no cap.
 const HANDED_OFF_WITHIN: Duration = Duration::from_secs(60);
 
-/// How long the leader may take to let a node go that owns nothing any more: others may leave as well, one after another,
-/// and the leader may change meanwhile. With the 9 s of handing off and the 13 s of an end it is well within the 60 s of a
-/// pod's grace.
-const LET_GO_WITHIN: Duration = Duration::from_secs(20);
+/// For so long is the leader asked to let a node go that owns nothing any more: others may leave as well, one after
+/// another, and the leader may change meanwhile. The last question may take 12 s more: it is not given up, as it may be
+/// granted. With the 9 s of handing off and the 13 s of an end that is within the 60 s of a pod's grace.
+const LET_GO_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long a node that the others know no more has the state forget it, too.
+const FORGOTTEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Between two tries.
 const RETRY: Duration = Duration::from_millis(200);
@@ -88,26 +91,32 @@ pub(super) async fn scale_in(raft: &Handle, wishes: &Wishes, me: NodeId) -> Resu
 
 /// Has the leader take this node, which owns nothing, out of the members.
 async fn let_go(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(), String> {
-    let mut last = "the leader does not answer".to_owned();
+    let until = Instant::now() + LET_GO_WITHIN;
     let asked = async {
         loop {
-            match ask_to_go(raft, wishes, me).await {
+            let refused = match ask_to_go(raft, wishes, me).await {
                 Ok(()) => return Ok(()),
-                Err(WishError::Refused(
-                    refusal @ (WishRefusal::Last | WishRefusal::NoQuorum { .. }),
-                )) => return Err(refusal.to_string()),
-                Err(error) => last = error.to_string(),
+                Err(refused) => refused,
+            };
+            let for_good = matches!(
+                refused,
+                WishError::Refused(WishRefusal::Last | WishRefusal::NoQuorum { .. })
+            );
+            if for_good || Instant::now() >= until {
+                return Err(refused.to_string());
             }
             sleep(RETRY).await;
         }
     };
-    let asked = tokio::select! {
-        asked = timeout(LET_GO_WITHIN, asked) => asked,
-        // The answer was lost: the others say that they do not know this node.
-        () = raft.is_removed() => Ok(Ok(())),
-        failure = raft.fatal() => Ok(Err(failure.to_string())),
-    };
-    asked.unwrap_or(Err(last))
+    tokio::select! {
+        asked = asked => asked,
+        // The answer was lost: the others say that they do not know this node. The state may know it still.
+        () = raft.is_removed() => {
+            let _ = timeout(FORGOTTEN_WITHIN, ask_to_go(raft, wishes, me)).await;
+            Ok(())
+        }
+        failure = raft.fatal() => Err(failure.to_string()),
+    }
 }
 
 async fn ask_to_go(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(), WishError> {

@@ -363,7 +363,7 @@ impl Node {
         match leave::scale_in(&self.member.raft, &self.wishes, self.member.me).await {
             Ok(()) => true,
             Err(reason) => {
-                warn!(%reason, "the node stays a member; `apolo remove` it from another one");
+                warn!(%reason, "the node did not leave; `apolo status` on another one says whether it is a member still, and `apolo remove` takes it out");
                 false
             }
         }

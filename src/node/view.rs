@@ -441,8 +441,8 @@ fn row(
         return committed;
     };
     let (phase, note) = phase(seen.status.phase, now);
-    // How long it has been without a connection is not its connection's to say.
-    let dead = health.status == ShardStatus::Dead && seen.status.shard != ShardStatus::Ready;
+    // How long it has been without a connection is not its connection's to say. One that never had any says that.
+    let dead = health.status == ShardStatus::Dead && seen.status.shard == ShardStatus::Disconnected;
     ShardRow {
         status: if dead { ShardStatus::Dead } else { seen.status.shard },
         phase,

@@ -443,7 +443,7 @@ fn empty(path: &Path, farewell: &Farewell) -> io::Result<()> {
         at: UnixMillis::now(),
         damage: "its node left the cluster".to_owned(),
     };
-    fs::remove_dir_all(quarantine(path, &tombstone)?)?;
+    quarantine::clear(path, &tombstone)?;
     // Last: an emptying that is interrupted begins again.
     farewell::take_back(path)
 }

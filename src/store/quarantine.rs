@@ -83,6 +83,20 @@ pub(super) fn quarantine(directory: &Path, tombstone: &Tombstone) -> io::Result<
     Ok(moved)
 }
 
+/// Removes the directory's content, which nobody needs any more. What stays is the tombstone, the lock and earlier
+/// quarantines.
+pub(super) fn clear(directory: &Path, tombstone: &Tombstone) -> io::Result<()> {
+    sync::replace(&directory.join(TOMBSTONE), &[&encode(tombstone)])?;
+    match fs::remove_dir_all(directory.join(directory::SLED)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    for name in [snapshot::FILE, promise::FILE, identity::FILE, ballast::FILE] {
+        sync::remove(&directory.join(name))?;
+    }
+    Ok(())
+}
+
 fn make(directory: &Path, at: UnixMillis) -> io::Result<PathBuf> {
     let seconds = at.0 / 1000;
     for attempt in 0..NAMES_MAX {

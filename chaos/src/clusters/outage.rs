@@ -59,13 +59,16 @@ pub struct OutageReport {
     pub account: Account,
     /// Probes of `/health` and `/ready`, and those that not every node answered with 200.
     pub probes: (usize, usize),
+    /// The same between Discord's return and the last shard's connection: a node whose shards come back later than most
+    /// is not ready.
+    pub on_return: (usize, usize),
     /// From the outage until every node's `/ready` said that no shard of any node is connected.
     pub told_after: Option<Duration>,
     /// From Discord's return to the last shard's connection.
     pub back_after: Duration,
     /// From that until no node's `/ready` said so any more.
     pub unsaid_after: Duration,
-    /// Attempts to connect a shard and minute, of the outage.
+    /// Connections tried in the outage, a minute and shard; Discord's HTTP API is asked by some of them.
     pub attempts: f64,
     options: OutageOptions,
 }
@@ -77,7 +80,8 @@ impl OutageReport {
         let Account { shards, identifies, ref broken, overlaps, .. } = self.account;
         let told = self.options.lasts <= self.options.shard_timeout || self.told_after.is_some();
         let sessions = if self.options.sessions_end {
-            identifies == 2 * shards as u64 && broken.is_empty() && overlaps == 0
+            let sound = broken.is_empty() && overlaps == 0 && self.account.audit.unmarked == 0;
+            identifies == 2 * shards as u64 && sound
         } else {
             self.account.holds()
         };
@@ -97,6 +101,8 @@ pub async fn outage(
 ) -> Result<OutageReport, ClusterError> {
     let mut discord = discord_options(cluster, REPLAYED);
     discord.max_concurrency = CONCURRENCY;
+    // As Discord keeps: when it is back events flow at once, and who comes late has missed some.
+    discord.buffer = None;
     discord.session_timeout =
         if options.sessions_end { SESSIONS_GONE } else { options.lasts + SESSIONS_LAST };
     let simulator = Simulator::start(discord).await?;
@@ -119,7 +125,9 @@ pub async fn outage(
     simulator.clear_faults();
     simulator.set_event_rate(cluster.event_rate);
     let began = Instant::now();
-    running.connected("every shard is back", BACK_WITHIN).await?;
+    let connected = running.connected("every shard is back", BACK_WITHIN);
+    let (connected, on_return) = with_probes(connected, &nodes).await;
+    connected?;
     let back_after = began.elapsed();
     while !all(&nodes, "/ready", |answer| answer.starts_with(OK) && !answer.contains(DOWN)).await {
         if began.elapsed() > BACK_WITHIN {
@@ -130,7 +138,16 @@ pub async fn outage(
     let unsaid_after = began.elapsed() - back_after;
     sleep(LOAD).await;
     let account = running.account().await;
-    Ok(OutageReport { account, probes, told_after, back_after, unsaid_after, attempts, options })
+    Ok(OutageReport {
+        account,
+        probes,
+        on_return,
+        told_after,
+        back_after,
+        unsaid_after,
+        attempts,
+        options,
+    })
 }
 
 /// Asks every node how it is for as long as the outage lasts.
@@ -152,6 +169,22 @@ async fn probe(
         sleep(PROBE_EVERY.min(lasts.saturating_sub(began.elapsed()))).await;
     }
     (probes, told_after)
+}
+
+/// Asks every node whether it is ready until something has come about.
+async fn with_probes<T>(
+    something: impl Future<Output = T>,
+    nodes: &[SocketAddr],
+) -> (T, (usize, usize)) {
+    let (mut probes, mut something) = ((0, 0), std::pin::pin!(something));
+    loop {
+        tokio::select! {
+            done = &mut something => return (done, probes),
+            () = sleep(PROBE_EVERY) => {}
+        }
+        probes.0 += 1;
+        probes.1 += usize::from(!all(nodes, "/ready", |answer| answer.starts_with(OK)).await);
+    }
 }
 
 /// Whether every node answers so.
@@ -185,7 +218,9 @@ impl fmt::Display for OutageReport {
             )?,
             None => writeln!(f, "/ready says why    never; {shard_timeout:?} is SHARD_TIMEOUT")?,
         }
-        writeln!(f, "attempts           {:.1} a minute and shard", self.attempts)?;
+        writeln!(f, "connections tried  {:.1} a minute and shard", self.attempts)?;
+        let (all, red) = self.on_return;
+        writeln!(f, "/ready meanwhile   {red} of {all} not 200 of every node")?;
         writeln!(f, "all shards back    {:.1?} after Discord", self.back_after)?;
         writeln!(f, "/ready unsays it   {:.0?} after that", self.unsaid_after)?;
         write!(f, "{}", self.account)

@@ -28,6 +28,8 @@ pub struct ProbesReport {
     pub stopping: Spans,
     /// From the moment at which every shard has a connection again to 200 of every node.
     pub well: Spans,
+    /// From the start of a node that was stopped to its 200.
+    pub started: Spans,
     rounds: usize,
 }
 
@@ -43,7 +45,8 @@ pub async fn probes(
 ) -> Result<ProbesReport, ClusterError> {
     let mut cluster = Cluster::start(options).await?;
     let addresses = cluster.nodes.http_addresses();
-    let (mut quorum_lost, mut stopping, mut well) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut quorum_lost, mut stopping) = (Vec::new(), Vec::new());
+    let (mut well, mut started) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         let (first, others) = (round % 3, [(round + 1) % 3, (round + 2) % 3]);
         sleep(LOAD).await;
@@ -54,36 +57,34 @@ pub async fn probes(
         for other in others {
             cluster.nodes.start(other)?;
         }
-        well.push(all_well(&cluster, &addresses).await?);
+        cluster.connected("every shard is back", WELL_WITHIN).await?;
+        well.push(until(&cluster, &addresses, true).await?);
         cluster.whole("all nodes are back", WELL_WITHIN).await?;
         sleep(LOAD).await;
         cluster.nodes.signal(first, Signal::SIGTERM)?;
         stopping.push(until(&cluster, &addresses[first..=first], false).await?);
         cluster.ended(first).await?;
         cluster.nodes.start(first)?;
-        well.push(all_well(&cluster, &addresses).await?);
+        started.push(until(&cluster, &addresses[first..=first], true).await?);
         cluster.whole("all nodes are back", WELL_WITHIN).await?;
         told(round + 1);
     }
     let account = cluster.account().await;
     let spans = |spans: Vec<Duration>| spans.into_iter().collect();
-    let (quorum_lost, stopping, well) = (spans(quorum_lost), spans(stopping), spans(well));
-    Ok(ProbesReport { account, quorum_lost, stopping, well, rounds })
+    let (quorum_lost, stopping) = (spans(quorum_lost), spans(stopping));
+    let (well, started) = (spans(well), spans(started));
+    Ok(ProbesReport { account, quorum_lost, stopping, well, started, rounds })
 }
 
-async fn all_well(cluster: &Cluster, nodes: &[SocketAddr]) -> Result<Duration, ClusterError> {
-    cluster.connected("every shard is back", WELL_WITHIN).await?;
-    until(cluster, nodes, true).await
-}
-
-/// How long it takes until all of these say that they are ready, or until the first does not.
+/// How long it takes until all of these say that they are ready, or all that they are not.
 async fn until(
     cluster: &Cluster,
     nodes: &[SocketAddr],
     ready: bool,
 ) -> Result<Duration, ClusterError> {
     let began = Instant::now();
-    while all_ready(nodes).await != ready {
+    let wanted: &[u8] = if ready { b"HTTP/1.1 200 " } else { b"HTTP/1.1 503 " };
+    while !all(nodes, wanted).await {
         if began.elapsed() > WELL_WITHIN {
             let what = format!("/ready says {ready}");
             return Err(cluster.late(&what, WELL_WITHIN, "the opposite".to_owned()));
@@ -93,12 +94,11 @@ async fn until(
     Ok(began.elapsed())
 }
 
-/// No answer is no success, as with a kubelet.
-async fn all_ready(nodes: &[SocketAddr]) -> bool {
+async fn all(nodes: &[SocketAddr], wanted: &[u8]) -> bool {
     const ASK: &str = "GET /ready HTTP/1.1\r\nHost: apolo\r\nConnection: close\r\n\r\n";
     for node in nodes {
         let answer = timeout(PROBE_WITHIN, request(*node, ASK)).await.ok().flatten();
-        if !answer.is_some_and(|answer| answer.starts_with(b"HTTP/1.1 200 ")) {
+        if !answer.is_some_and(|answer| answer.starts_with(wanted)) {
             return false;
         }
     }
@@ -111,6 +111,7 @@ impl fmt::Display for ProbesReport {
         writeln!(f, "quorum lost        {} until 503", self.quorum_lost)?;
         writeln!(f, "SIGTERM            {} until 503", self.stopping)?;
         writeln!(f, "all shards back    {} until 200 of every node", self.well)?;
+        writeln!(f, "started again      {} until 200", self.started)?;
         write!(f, "{}", self.account)
     }
 }

@@ -13,6 +13,9 @@ use super::{
     spans::Spans,
 };
 
+/// A format is raised 15 s after the last node has said that it reads it, some of which pass before it runs shards.
+const SOAKED: Duration = Duration::from_secs(8);
+
 /// The apolo that the cluster runs before.
 #[derive(Clone, Debug)]
 pub enum Earlier {
@@ -41,9 +44,11 @@ impl UpgradeReport {
     /// what it read.
     #[must_use]
     pub fn holds(&self) -> bool {
-        let by_bytes = |said: &String| said.contains("decode: ");
+        let by_bytes =
+            |said: &String| ["decode: ", "newer than what"].iter().any(|it| said.contains(it));
         self.account.holds()
             && self.account.audit.twice == 0
+            && self.raised_after >= SOAKED
             && self.refusal.as_ref().is_none_or(by_bytes)
     }
 }

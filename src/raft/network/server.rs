@@ -135,7 +135,7 @@ impl Server {
         use openraft::async_runtime::watch::WatchReceiver as _;
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let committed = &metrics.membership_config;
+        let committed = &metrics.committed_membership_config;
         let index = committed.log_id().as_ref()?.index;
         let known = committed.membership().get_node(&node).is_some();
         (!known).then_some(index)

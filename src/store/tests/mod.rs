@@ -339,7 +339,10 @@ fn a_directory_whose_node_has_left_and_may_return_is_emptied_though_that_be_inte
 
     for interrupted in [false, true] {
         if interrupted {
-            // The tombstone was written, the rest was not, and the farewell is still there.
+            // Some of it is still there, and so is the farewell.
+            fs::create_dir(top.path().join("sled")).unwrap();
+            fs::write(top.path().join("sled/db"), "half").unwrap();
+            fs::write(top.path().join("identity"), "whole").unwrap();
             say_farewell(top.path(), &farewell).unwrap();
         }
         let emptied = open(top.path(), &Options::default()).unwrap_err();
