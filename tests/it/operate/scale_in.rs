@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use apolo::http::Role;
+use apolo::{NodeId, http::Role};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -114,12 +114,22 @@ impl Answer {
     }
 }
 
+/// Three nodes in pods that show the token `the pod's`.
+async fn on_kubernetes(shards: u32, token: &'static str) -> (Cluster, Kubernetes) {
+    let mut cluster = Cluster::of(3, shards).await;
+    let kubernetes = Kubernetes::start(token).await;
+    kubernetes.runs(&mut cluster).await;
+    (cluster, kubernetes)
+}
+
+fn ids(cluster: &Cluster) -> Vec<Option<NodeId>> {
+    cluster.places.iter().map(|place| place.id).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_that_are_scaled_away_leave_and_come_back_as_new_nodes() {
-    let mut cluster = Cluster::of(3, 6).await;
-    let kubernetes = Kubernetes::start("the pod's").await;
-    kubernetes.runs(&mut cluster).await;
-    let before: Vec<_> = cluster.places.iter().map(|place| place.id).collect();
+    let (mut cluster, kubernetes) = on_kubernetes(6, "the pod's").await;
+    let before = ids(&cluster);
 
     kubernetes.scale(1);
     cluster.ask_to_stop(&[1, 2]);
@@ -143,10 +153,8 @@ async fn pods_that_are_scaled_away_leave_and_come_back_as_new_nodes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_may_not_ask_stays_a_member_and_is_the_same_when_it_is_back() {
-    let mut cluster = Cluster::of(3, 3).await;
-    let kubernetes = Kubernetes::start("another's").await;
-    kubernetes.runs(&mut cluster).await;
-    let before: Vec<_> = cluster.places.iter().map(|place| place.id).collect();
+    let (mut cluster, kubernetes) = on_kubernetes(3, "another's").await;
+    let before = ids(&cluster);
 
     kubernetes.scale(2);
     cluster.stop(2).await;
@@ -155,32 +163,26 @@ async fn a_pod_that_may_not_ask_stays_a_member_and_is_the_same_when_it_is_back()
 
     cluster.start(vec![2]).await;
     cluster.whole(3).await;
-    let after: Vec<_> = cluster.places.iter().map(|place| place.id).collect();
-    assert_eq!(after, before);
+    assert_eq!(ids(&cluster), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_is_made_again_is_the_same_member() {
-    let mut cluster = Cluster::of(3, 3).await;
-    let kubernetes = Kubernetes::start("the pod's").await;
-    kubernetes.runs(&mut cluster).await;
-    let before: Vec<_> = cluster.places.iter().map(|place| place.id).collect();
+    let (mut cluster, kubernetes) = on_kubernetes(3, "the pod's").await;
+    let before = ids(&cluster);
 
     kubernetes.scale(2);
     cluster.stop(1).await;
     cluster.start(vec![1]).await;
 
     cluster.whole(3).await;
-    let after: Vec<_> = cluster.places.iter().map(|place| place.id).collect();
-    assert_eq!(after, before);
+    assert_eq!(ids(&cluster), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stateful_set_that_is_scaled_to_0_stops_as_a_whole() {
-    let mut cluster = Cluster::of(3, 3).await;
-    let kubernetes = Kubernetes::start("the pod's").await;
-    kubernetes.runs(&mut cluster).await;
-    let before: Vec<_> = cluster.places.iter().map(|place| place.id).collect();
+    let (mut cluster, kubernetes) = on_kubernetes(3, "the pod's").await;
+    let before = ids(&cluster);
 
     kubernetes.scale(0);
     for (nth, ended) in cluster.stop_all().await {
@@ -190,8 +192,7 @@ async fn a_stateful_set_that_is_scaled_to_0_stops_as_a_whole() {
     cluster.start(vec![0, 1, 2]).await;
 
     cluster.whole(3).await;
-    let after: Vec<_> = cluster.places.iter().map(|place| place.id).collect();
-    assert_eq!(after, before);
+    assert_eq!(ids(&cluster), before);
     let truth = cluster.discord.truth();
     assert_eq!((truth.identifies_accepted, truth.resumes_refused), (3, 0));
 }
