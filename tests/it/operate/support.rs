@@ -1,10 +1,11 @@
 //! Some whole nodes in this process, one simulator, and the commands as they are typed.
 
 use std::{
+    collections::BTreeSet,
     net::{SocketAddr, TcpListener, UdpSocket},
     path::PathBuf,
     process::{Command, Output},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -215,11 +216,14 @@ impl Cluster {
     }
 }
 
-/// An address whose port is free for HTTP and QUIC.
+/// An address whose port is free for HTTP and QUIC, and stays so while the node that has it is stopped: no other test of
+/// this process is given it.
 pub(crate) fn free_address() -> SocketAddr {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
         let address = SocketAddr::from(([127, 0, 0, 1], random_range(PORTS)));
-        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+        let new = GIVEN.lock().expect("nobody panics with it").insert(address.port());
+        if new && TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
             return address;
         }
     }
