@@ -4,7 +4,7 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use apolo::Format;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     account::Account,
@@ -13,8 +13,8 @@ use super::{
     spans::Spans,
 };
 
-/// A format is raised 15 s after the last node has said that it reads it, some of which pass before it runs shards.
-const SOAKED: Duration = Duration::from_secs(8);
+/// A format is raised 15 s after the last node has said that it reads it.
+const SOAKED: Duration = Duration::from_secs(15);
 
 /// The apolo that the cluster runs before.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct UpgradeReport {
     pub account: Account,
     /// Between a connection's close and the next one's RESUMED, of each shard each time.
     pub gaps: Spans,
-    /// From the last node's start to the format that all read.
+    /// From the moment at which the last node's replacement began to the format that all read.
     pub raised_after: Duration,
     /// How the earlier apolo ended on data that it does not read, where one was tried.
     pub refusal: Option<String>,
@@ -68,14 +68,15 @@ pub async fn upgrade(
         cluster.nodes.start_earlier(nth)?;
     }
     cluster.up(options.nodes).await?;
+    let mut began = Instant::now();
     for nth in 0..options.nodes {
+        began = Instant::now();
         replace(&mut cluster, nth, false).await?;
         if nth == 0 {
             replace(&mut cluster, nth, true).await?;
             replace(&mut cluster, nth, false).await?;
         }
     }
-    let began = tokio::time::Instant::now();
     let raised = async {
         while format(&cluster, 0).await != Some(Format::MAX) {
             sleep(LOAD).await;
@@ -141,7 +142,11 @@ async fn format(cluster: &Cluster, nth: usize) -> Option<Format> {
 impl fmt::Display for UpgradeReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "nodes              {}, {} shards", self.nodes, self.account.shards)?;
-        writeln!(f, "new format         {:.1} s later", self.raised_after.as_secs_f64())?;
+        writeln!(
+            f,
+            "new format         {:.1} s after the last one's turn",
+            self.raised_after.as_secs_f64()
+        )?;
         if let Some(refusal) = &self.refusal {
             writeln!(f, "going back         {refusal}")?;
         }
