@@ -46,8 +46,8 @@ fn counts(state: &State, load: &mut Load, room: usize) -> Vec<Move> {
     let mut movable: BTreeMap<NodeId, Vec<(bool, i128, Candidate)>> = BTreeMap::new();
     for (id, shard) in state.shards() {
         if let Some(node) = movable_from(shard, load) {
-            // One of average size first, which leaves the weights even. One that is not connected last: it may just
-            // have been brought here to be connected.
+            // One of average size first, which leaves the weights even. One that is connected even before that: what
+            // waits to identify is next in turn where it is.
             let off = (guilds(shard) - average).abs();
             let suits = (!is_ready(shard), off, Candidate::new(*id, shard));
             movable.entry(node).or_default().push(suits);
@@ -121,7 +121,7 @@ impl Scale {
             shard.health().ready_at?;
             pan.shards += 1;
             pan.guilds += guilds(shard);
-            if movable_from(shard, load).is_some() && is_ready(shard) {
+            if is_ready(shard) && movable_from(shard, load).is_some() {
                 pan.movable.push(Candidate::new(*id, shard));
             }
         }
@@ -204,9 +204,15 @@ impl Scale {
 }
 
 /// Who runs a shard that can be handed off, where that is a node of `load`.
+///
+/// One that gets its connection back stays. It may just have been brought here for that; and where Discord is down for
+/// all, it would only begin anew elsewhere, and be missing there as one that was never connected.
 fn movable_from(shard: &Shard, load: &Load) -> Option<NodeId> {
     let owner = shard.assignment()?.node;
-    (shard.handoff().is_none() && load.has(owner)).then_some(owner)
+    let waits_to_identify =
+        shard.health().status == ShardStatus::Spawning && shard.session().is_none();
+    let movable = shard.handoff().is_none() && (is_ready(shard) || waits_to_identify);
+    (movable && load.has(owner)).then_some(owner)
 }
 
 fn is_ready(shard: &Shard) -> bool {

@@ -61,6 +61,9 @@ const UP_WITHIN: Duration = Duration::from_secs(120);
 /// All is well again after a break. The goals are seconds; a test must not fail for a busy machine.
 pub(super) const WELL_WITHIN: Duration = Duration::from_secs(60);
 
+/// apolo balances nothing for 30 s after the last hand-offs, and then so many at once.
+const SPREAD_WITHIN: Duration = Duration::from_secs(120);
+
 /// Load before each break: a few checkpoints.
 pub(super) const LOAD: Duration = Duration::from_millis(700);
 
@@ -102,6 +105,22 @@ impl Cluster {
         self.connected("every shard is up", UP_WITHIN).await?;
         self.whole(&format!("{nodes} nodes are there"), UP_WITHIN).await?;
         Ok(())
+    }
+
+    /// Every node owns as many shards as any other: one that came late owns none until they are balanced.
+    pub(super) async fn spread(&self) -> Result<(), ClusterError> {
+        let began = Instant::now();
+        loop {
+            let view = self.whole("shards are spread", SPREAD_WITHIN).await?;
+            let counts = || view.nodes.iter().map(|node| node.shards);
+            if counts().max() <= counts().min().map(|fewest| fewest + 1) {
+                return Ok(());
+            }
+            if began.elapsed() > SPREAD_WITHIN {
+                return Err(self.late("shards are spread", SPREAD_WITHIN, summary(&[view])));
+            }
+            sleep(VIEW_EVERY).await;
+        }
     }
 
     /// The simulator runs, and no node yet.

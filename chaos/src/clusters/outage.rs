@@ -114,6 +114,8 @@ pub async fn outage(
         running.nodes.start(nth)?;
     }
     running.up(cluster.nodes).await?;
+    // Who owns every shard can't tell an outage from a fault of its own.
+    running.spread().await?;
     sleep(LOAD).await;
     let nodes = running.nodes.http_addresses();
     let simulator = &running.simulator;

@@ -57,7 +57,6 @@ async fn a_cluster_writes_a_new_format_once_every_node_reads_it_and_loses_nothin
 
 /// An hour is `apolo-chaos cluster outage`.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "red where a late node makes one own all shards, or is given its share in the outage: see docs/CLUSTER.md"]
 async fn while_discord_is_down_nodes_stay_alive_and_say_so_and_then_every_shard_resumes() {
     let _alone = crate::MACHINE.lock().await;
     let seconds = Duration::from_secs;

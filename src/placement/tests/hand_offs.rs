@@ -92,6 +92,29 @@ fn only_so_many_healthy_shards_are_on_their_way_at_once() {
 }
 
 #[test]
+fn what_gets_its_connection_back_is_not_balanced_and_what_was_never_connected_is() {
+    let mut world = World::spread(1, 8);
+    world.ready(|_| 1_000);
+    for (shard, status) in [(0, ShardStatus::Disconnected), (1, ShardStatus::Dead)] {
+        world.report(shard, status, 1_000);
+    }
+    world.start(2);
+    assert!(shards_of(&hand_offs(&world.state, &calm())).iter().all(|shard| *shard > 1));
+
+    // Discord is down for all, then back for one.
+    for shard in 0..8 {
+        world.report(shard, ShardStatus::Disconnected, 1_000);
+    }
+    assert_eq!(hand_offs(&world.state, &calm()), []);
+    world.report(5, ShardStatus::Ready, 1_000);
+    assert_eq!(shards_of(&hand_offs(&world.state, &calm())), [5]);
+
+    let mut early = World::spread(1, 8);
+    early.start(2);
+    assert_eq!(hand_offs(&early.state, &calm()).len(), 4);
+}
+
+#[test]
 fn counts_that_differ_by_one_are_even() {
     let mut world = World::spread(3, 16);
     world.ready(|_| 1_000);
