@@ -73,9 +73,9 @@ impl Autopilot {
     /// The change that is due at `now`, if any. A voter is made alone, or for another; several are only let go together.
     pub(super) fn decide(&mut self, now: Moment, sight: &Sight<'_>) -> Option<Change> {
         self.look(now, sight);
-        if sight.members.joint {
-            // A change that was interrupted is brought to its end.
-            return Some(Change::Voters(sight.members.voters.clone()));
+        if let Some(voters) = &sight.members.becoming {
+            // A change that was interrupted is brought to its end. Who is to vote no longer may be about to leave.
+            return Some(Change::Voters(voters.clone()));
         }
         let candidate = self.candidate(now, sight);
         let gone = self.gone(now, sight);
@@ -346,8 +346,8 @@ mod tests {
     #[test]
     fn an_interrupted_change_is_brought_to_its_end_first() {
         let mut rig = Rig::new(3, 1);
-        rig.members.joint = true;
+        rig.members.becoming = Some([NodeId(1), NodeId(2)].into());
 
-        assert_eq!(rig.look(), voters(&[1, 2, 3]));
+        assert_eq!(rig.look(), voters(&[1, 2]));
     }
 }

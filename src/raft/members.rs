@@ -27,8 +27,8 @@ pub struct Members {
     pub voters: BTreeSet<NodeId>,
     /// Who is sent the log and does not vote.
     pub learners: BTreeSet<NodeId>,
-    /// Whether a change of the voters is under way.
-    pub joint: bool,
+    /// While the voters change: those who vote once that is done.
+    pub becoming: Option<BTreeSet<NodeId>>,
     at: Option<LogId>,
 }
 
@@ -47,10 +47,11 @@ impl Members {
     pub(super) fn of(metrics: &RaftMetrics<Types>) -> Self {
         let stored = &metrics.membership_config;
         let membership = stored.membership();
+        let configs = membership.get_joint_config();
         Self {
             voters: membership.voter_ids().collect(),
             learners: membership.learner_ids().collect(),
-            joint: membership.get_joint_config().len() > 1,
+            becoming: configs.last().filter(|_| configs.len() > 1).cloned(),
             at: *stored.log_id(),
         }
     }
