@@ -20,6 +20,7 @@ mod bind;
 mod dashboard;
 mod kv;
 mod looks;
+mod notes;
 mod openapi;
 mod picture;
 mod places;

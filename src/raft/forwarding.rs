@@ -20,7 +20,7 @@ impl Handle {
         deadline: Instant,
         mut leadership: watch::Receiver<Leadership>,
     ) -> Result<Option<Outcome>, ProposeError> {
-        let Ok(Ok(_slot)) = timeout_at(deadline, self.forwards().acquire()).await else {
+        let Ok(Ok(_slot)) = timeout_at(deadline, self.places.forwards.acquire()).await else {
             return Err(ProposeError::Overloaded);
         };
         let left = deadline.saturating_duration_since(Instant::now());

@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     codec::{CodecError, decode_entry, decode_vote, encode_entry, encode_vote},
-    handle::OnVote,
+    start::OnVote,
     types::{Entry, LogId, Types, Vote, log_id, position},
 };
 

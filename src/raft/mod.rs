@@ -24,17 +24,20 @@ mod machine;
 mod members;
 mod membership;
 mod network;
+mod propose;
 mod reach;
 mod reading;
 mod recover;
 mod standing;
+mod start;
 #[cfg(test)]
 pub(crate) mod tests;
 mod types;
 
 pub use error::{FormError, ProposeError, StartError};
-pub use handle::{Acknowledged, Handle, OnVote, Options};
+pub use handle::{Acknowledged, Handle};
 pub use leadership::{Leadership, RaftFailure};
 pub use members::{ChangeError, Members};
 pub use recover::{RecoverError, Recovery};
 pub use standing::Standings;
+pub use start::{OnVote, Options};

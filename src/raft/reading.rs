@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::model::{LogIndex, NodeId};
 
 use super::{
-    Handle, Leadership, ProposeError, handle::FIND_LEADER_EVERY, network::READ_INDEX_WITHIN,
+    Handle, Leadership, ProposeError, network::READ_INDEX_WITHIN, propose::FIND_LEADER_EVERY,
 };
 
 impl Handle {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::model::Format;
-use crate::raft::{Standings, handle::PROPOSE_WITHIN};
+use crate::raft::{Standings, propose::PROPOSE_WITHIN};
 use crate::store::Write;
 use crate::transport::{Identity, Options as TransportOptions, SimulatedNetwork, Transport};
 
