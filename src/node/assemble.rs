@@ -21,6 +21,7 @@ use super::{
     Node, NodeError, Stops,
     consumers::{self, BotPort},
     discord::Discord,
+    front::Front,
     kv,
     member::Member,
     neighbours::{self, Neighbours},
@@ -28,7 +29,7 @@ use super::{
     residents::Here,
     story, target,
     threads::Threads,
-    view::{Front, NodeView},
+    view::NodeView,
 };
 use crate::agent::{self, Agent, Board, ClusterPermits};
 use crate::bot::DynBot;

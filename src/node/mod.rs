@@ -13,6 +13,7 @@ mod enrol;
 mod entry;
 mod error;
 mod facts;
+mod front;
 mod gauges;
 mod handoff;
 mod identity;
@@ -24,6 +25,7 @@ mod presence;
 mod recover;
 mod residents;
 mod respawn;
+mod rows;
 mod signals;
 mod story;
 mod target;
@@ -70,9 +72,9 @@ use assemble::Parts;
 use consumers::BotPort;
 use discord::Discord;
 use entry::Entry;
+use front::Front;
 use member::Member;
 use threads::Threads;
-use view::Front;
 
 /// How long the orderly end of the agent may take, beyond which its tasks are dropped.
 const STOP_WITHIN: Duration = Duration::from_millis(9_500);

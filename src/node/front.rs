@@ -1,0 +1,140 @@
+//! What is shown of a node from its first moment on: that it waits, and for what; and then the node.
+
+use std::sync::OnceLock;
+
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use tokio::{sync::watch, time::Instant};
+
+use super::{neighbours::Look, rows::millis, view::NodeView};
+use crate::cluster::Waiting;
+use crate::http::{
+    self, BackupStream, Change, Changed, KvAnswer, KvProblem, KvRequest, Source, TokenAnswer,
+    TokenAsk, Unhalted, View,
+};
+use crate::model::UnixMillis;
+use crate::state::user::{RestoreStep, Restored};
+use crate::telemetry::Metrics;
+use crate::timeline::Timeline;
+
+/// What is shown from the beginning: that the node waits, and then the node.
+#[derive(Debug)]
+pub(super) struct Front {
+    name: String,
+    metrics: Option<Metrics>,
+    waiting: watch::Receiver<Option<Waiting>>,
+    timeline: Timeline,
+    started: Instant,
+    node: OnceLock<NodeView>,
+}
+
+impl Front {
+    pub(super) fn new(
+        name: String,
+        metrics: Option<Metrics>,
+        waiting: watch::Receiver<Option<Waiting>>,
+    ) -> Self {
+        let timeline = Timeline::new(UnixMillis::now());
+        Self { name, metrics, waiting, timeline, started: Instant::now(), node: OnceLock::new() }
+    }
+
+    /// What other nodes are told of this one.
+    pub(super) fn look(&self) -> Look {
+        self.node.get().map(NodeView::look).unwrap_or_default()
+    }
+
+    /// What happens is told here.
+    pub(super) fn told(&self) -> Timeline {
+        self.timeline.clone()
+    }
+
+    /// From here on the node is shown.
+    pub(super) fn open(&self, node: NodeView) {
+        let _opened_once = self.node.set(node);
+    }
+}
+
+impl Source for Front {
+    fn view(&self) -> View {
+        if let Some(node) = self.node.get() {
+            return node.view();
+        }
+        let waiting = self.waiting.borrow().clone();
+        let started = waiting != Some(Waiting::Opening);
+        let waiting = waiting.map(|waiting| waiting.to_string());
+        View {
+            started,
+            node: http::Node {
+                name: self.name.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                uptime_ms: millis(self.started.elapsed()),
+                ..http::Node::default()
+            },
+            waiting: Some(waiting.unwrap_or_else(|| "being admitted: a cluster is found, and its leader has not let this node in yet; without a leader it can not".to_owned())),
+            ..View::default()
+        }
+    }
+
+    fn survey(&self) -> BoxFuture<'_, View> {
+        match self.node.get() {
+            Some(node) => node.survey().boxed(),
+            None => ready(self.view()).boxed(),
+        }
+    }
+
+    fn timeline(&self) -> Timeline {
+        self.told()
+    }
+
+    fn metrics(&self) -> String {
+        match self.node.get() {
+            Some(node) => node.metrics(),
+            None => self.metrics.as_ref().map(Metrics::render).unwrap_or_default(),
+        }
+    }
+
+    fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, String>> {
+        match self.node.get() {
+            Some(node) => node.change(change),
+            None => async { Err("this node is no member of a cluster yet".to_owned()) }.boxed(),
+        }
+    }
+
+    fn tokens(&self, ask: TokenAsk) -> BoxFuture<'_, Result<TokenAnswer, String>> {
+        match self.node.get() {
+            Some(node) => node.tokens(ask),
+            None => async { Err("this node is no member of a cluster yet".to_owned()) }.boxed(),
+        }
+    }
+
+    fn kv(&self, request: KvRequest) -> BoxFuture<'_, Result<KvAnswer, KvProblem>> {
+        match self.node.get() {
+            Some(node) => node.kv(request),
+            None => async { Err(no_member()) }.boxed(),
+        }
+    }
+
+    fn backup(&self) -> BoxFuture<'_, Result<BackupStream, KvProblem>> {
+        match self.node.get() {
+            Some(node) => node.backup(),
+            None => async { Err(no_member()) }.boxed(),
+        }
+    }
+
+    fn restore(&self, step: RestoreStep) -> BoxFuture<'_, Result<Option<Restored>, KvProblem>> {
+        match self.node.get() {
+            Some(node) => node.restore(step),
+            None => async { Err(no_member()) }.boxed(),
+        }
+    }
+
+    fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {
+        match self.node.get() {
+            Some(node) => node.unhalt(),
+            None => async { Err("this node is no member of a cluster yet".to_owned()) }.boxed(),
+        }
+    }
+}
+
+fn no_member() -> KvProblem {
+    KvProblem::Unavailable("this node is no member of a cluster yet".to_owned())
+}
