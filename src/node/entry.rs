@@ -334,6 +334,11 @@ impl Entry {
                 Ok(member)
             }
             Err(NodeError::OldCopy(reason)) => Err(member.set_aside(reason).await),
+            Err(NodeError::Removed) => {
+                let had_left = member.confirm_farewell();
+                member.leave().await;
+                Err(if had_left? { NodeError::HadLeft } else { NodeError::Removed })
+            }
             Err(error) => {
                 member.leave().await;
                 Err(error)

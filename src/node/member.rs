@@ -1,6 +1,6 @@
 //! A node's place in its cluster: an open store, a way to the others, and Raft upon both.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -73,6 +73,10 @@ impl Member {
         tokio::select! {
             started = self.commit_start(&entry.config, cluster) => started?,
             () = say_no_quorum(&entry.waiting) => unreachable!("it goes on"),
+        }
+        // It is a member, whatever it had in mind when it was killed.
+        if let Err(error) = store::withdraw_farewell(&self.data_dir) {
+            warn!(%error, "the data directory keeps a farewell that was never said");
         }
         let (node, boot) = (self.me, self.boot);
         info!(%cluster, %node, %boot, data_dir = %entry.config.data_dir.display(), "the node is a member");
@@ -148,12 +152,24 @@ impl Member {
         }
     }
 
-    /// Notes that this node has left its cluster, so that its directory is not used again; or, if it `returns`, only
-    /// after it was emptied.
-    pub(super) fn say_farewell(&self, returns: bool) -> Result<(), NodeError> {
+    /// Notes that this node has left its cluster, so that its directory is not used again.
+    pub(super) fn say_farewell(&self) -> Result<(), NodeError> {
+        store::say_farewell(&self.data_dir, &self.farewell(false)).map_err(NodeError::Farewell)
+    }
+
+    /// Notes that this node is about to leave its cluster: its directory is emptied before it is used again, if it has.
+    pub(super) fn intend_farewell(&self) -> io::Result<()> {
+        store::intend_farewell(&self.data_dir, &self.farewell(true))
+    }
+
+    /// This node is no member any more, and was about to leave: false where it was not.
+    pub(super) fn confirm_farewell(&self) -> Result<bool, NodeError> {
+        store::confirm_farewell(&self.data_dir).map_err(NodeError::Farewell)
+    }
+
+    fn farewell(&self, returns: bool) -> store::Farewell {
         let (cluster, node, at) = (Some(self.cluster), Some(self.me), UnixMillis::now());
-        let farewell = store::Farewell { cluster, node, at, returns };
-        store::say_farewell(&self.data_dir, &farewell).map_err(NodeError::Farewell)
+        store::Farewell { cluster, node, at, returns }
     }
 
     /// Hands the leadership to a voter that has all, if this node has it.

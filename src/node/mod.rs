@@ -348,7 +348,7 @@ impl Node {
         let ((), scaled_away) =
             tokio::join!(handoff::hand_off(raft, *me, *boot), is_scaled_away(self.pod.as_ref()),);
         let left = scaled_away && self.scale_in().await;
-        let noted = if left { self.member.say_farewell(true) } else { Ok(()) };
+        let noted = if left { self.member.confirm_farewell().map(drop) } else { Ok(()) };
         self.end().await;
         noted?;
         if left {
@@ -362,6 +362,10 @@ impl Node {
     /// True once this node, which has stopped and whose pod is not made again, is no member any more.
     async fn scale_in(&self) -> bool {
         info!("this pod is scaled away");
+        if let Err(error) = self.member.intend_farewell() {
+            warn!(%error, "the node can't note that it leaves, so it stays a member");
+            return false;
+        }
         match leave::scale_in(&self.member.raft, &self.wishes, self.member.me).await {
             Ok(()) => true,
             Err(reason) => {
@@ -373,7 +377,7 @@ impl Node {
 
     /// Ends a node that is no member any more.
     async fn depart(self) -> Result<(), NodeError> {
-        let noted = self.member.say_farewell(false);
+        let noted = self.member.say_farewell();
         self.end().await;
         info!("left the cluster; empty the data directory to let the node join again as a new one");
         noted

@@ -69,9 +69,9 @@ fn stranger(path: &Path) -> io::Result<Option<String>> {
 
 fn is_ours(name: &str) -> bool {
     OTHERS.contains(&name)
-        || [ballast::FILE, snapshot::FILE, promise::FILE, farewell::FILE].contains(&name)
-        || ["snapshot.new", "promise.new", "identity.new", "tombstone.new", "left.new"]
-            .contains(&name)
+        || [ballast::FILE, snapshot::FILE, promise::FILE].contains(&name)
+        || ["snapshot.new", "promise.new", "identity.new", "tombstone.new"].contains(&name)
+        || farewell::FILES.contains(&name)
         || name.starts_with(quarantine::PREFIX)
 }
 

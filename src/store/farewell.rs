@@ -17,6 +17,12 @@ use super::sync;
 /// The file's name.
 pub(super) const FILE: &str = "left";
 
+/// The same of a node that has asked to be let go and may be killed before it hears the answer.
+const INTENDED: &str = "leaving";
+
+/// All files that are written here.
+pub(super) const FILES: [&str; 4] = [FILE, "left.new", INTENDED, "leaving.new"];
+
 /// The file's format.
 const VERSION: u8 = 1;
 
@@ -53,6 +59,39 @@ impl fmt::Display for Farewell {
 /// What the system says.
 pub fn say_farewell(directory: &Path, farewell: &Farewell) -> io::Result<()> {
     sync::replace(&directory.join(FILE), &[&encode(farewell)])
+}
+
+/// Notes that the directory's node is about to leave, and returns once that is durable. As long as the others know the
+/// node it means nothing.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn intend_farewell(directory: &Path, farewell: &Farewell) -> io::Result<()> {
+    sync::replace(&directory.join(INTENDED), &[&encode(farewell)])
+}
+
+/// The node that meant to leave has: its farewell counts from now on. False where it did not mean to.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn confirm_farewell(directory: &Path) -> io::Result<bool> {
+    match fs::rename(directory.join(INTENDED), directory.join(FILE)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        renamed => renamed?,
+    }
+    sync::directory(directory)?;
+    Ok(true)
+}
+
+/// The node meant to leave, and stays.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn withdraw_farewell(directory: &Path) -> io::Result<()> {
+    sync::remove(&directory.join(INTENDED))
 }
 
 /// Whether the node of this directory has left. It is not opened for that.
@@ -112,6 +151,22 @@ mod tests {
 
         fs::write(directory.path().join(FILE), [9]).unwrap();
         assert_eq!(load(directory.path()).unwrap().map(|found| found.node), Some(None));
+    }
+
+    #[test]
+    fn what_a_node_means_to_do_counts_once_it_is_confirmed() {
+        let directory = tempfile::tempdir().unwrap();
+        let farewell = Farewell { cluster: None, node: None, at: UnixMillis(9), returns: true };
+        intend_farewell(directory.path(), &farewell).unwrap();
+        assert!(!has_left(directory.path()));
+        withdraw_farewell(directory.path()).unwrap();
+        assert!(!confirm_farewell(directory.path()).unwrap());
+
+        intend_farewell(directory.path(), &farewell).unwrap();
+        assert!(confirm_farewell(directory.path()).unwrap());
+
+        assert_eq!(load(directory.path()).unwrap(), Some(farewell));
+        assert!(!confirm_farewell(directory.path()).unwrap());
     }
 
     #[test]

@@ -39,7 +39,9 @@ mod writer;
 
 pub use disk::Disk;
 pub use error::{Damage, OpenError, WriteError};
-pub use farewell::{Farewell, has_left, say_farewell};
+pub use farewell::{
+    Farewell, confirm_farewell, has_left, intend_farewell, say_farewell, withdraw_farewell,
+};
 pub use identity::Identity;
 pub use log::Barrier;
 pub use memory::Memory;

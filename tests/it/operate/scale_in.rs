@@ -152,6 +152,26 @@ async fn pods_that_are_scaled_away_leave_and_come_back_as_new_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_is_killed_while_it_leaves_comes_back_as_a_new_node_too() {
+    let (mut cluster, kubernetes) = on_kubernetes(3, "the pod's").await;
+    let before = ids(&cluster);
+    kubernetes.scale(2);
+    cluster.stop(2).await;
+    cluster.whole(2).await;
+    // What its disk held before it heard the answer.
+    let directory = cluster.places[2].config.data_dir.clone();
+    fs::rename(directory.join("left"), directory.join("leaving")).expect("its farewell");
+
+    kubernetes.scale(3);
+    let error = cluster.try_start(2).await.expect_err("it was removed").to_string();
+    assert!(error.contains("the next start joins it as a new node"), "{error}");
+    cluster.start(vec![2]).await;
+
+    cluster.whole(3).await;
+    assert_ne!(ids(&cluster)[2], before[2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_may_not_ask_stays_a_member_and_is_the_same_when_it_is_back() {
     let (mut cluster, kubernetes) = on_kubernetes(3, "another's").await;
     let before = ids(&cluster);
