@@ -60,8 +60,11 @@ fn counts(state: &State, load: &mut Load, room: usize) -> Vec<Move> {
     while moves.len() < room
         && let Some([(fewest, to), (most, from)]) = load.ends()
         && most - fewest > 1
-        && let Some((_, _, candidate)) = movable.get_mut(&from).and_then(Vec::pop)
     {
+        let Some((_, _, candidate)) = movable.get_mut(&from).and_then(Vec::pop) else {
+            load.leave_out(from);
+            continue;
+        };
         load.take_from(from);
         load.give_to(to);
         moves.push(candidate.to(to));
@@ -205,12 +208,12 @@ impl Scale {
 
 /// Who runs a shard that can be handed off, where that is a node of `load`.
 ///
-/// One that gets its connection back stays. It may just have been brought here for that; and where Discord is down for
-/// all, it would only begin anew elsewhere, and be missing there as one that was never connected.
+/// One that gets its connection back stays, unless it must identify, which it may do anywhere. It may just have been
+/// brought here for that; and where Discord is down for all, it would only begin anew elsewhere, and be missing there as
+/// one that was never connected.
 fn movable_from(shard: &Shard, load: &Load) -> Option<NodeId> {
     let owner = shard.assignment()?.node;
-    let waits_to_identify =
-        shard.health().status == ShardStatus::Spawning && shard.session().is_none();
+    let waits_to_identify = shard.session().is_none() && shard.health().status != ShardStatus::Dead;
     let movable = shard.handoff().is_none() && (is_ready(shard) || waits_to_identify);
     (movable && load.has(owner)).then_some(owner)
 }

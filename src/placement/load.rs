@@ -41,6 +41,13 @@ impl Load {
         self.change(node, -1);
     }
 
+    /// `node` neither gives nor takes any more.
+    pub(super) fn leave_out(&mut self, node: NodeId) {
+        if let Some(count) = self.counts.remove(&node) {
+            self.sorted.remove(&(count, node));
+        }
+    }
+
     /// The node with the fewest shards, and that with the most.
     pub(super) fn ends(&self) -> Option<[(usize, NodeId); 2]> {
         Some([*self.sorted.first()?, *self.sorted.last()?])

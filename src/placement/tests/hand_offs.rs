@@ -92,14 +92,16 @@ fn only_so_many_healthy_shards_are_on_their_way_at_once() {
 }
 
 #[test]
-fn what_gets_its_connection_back_is_not_balanced_and_what_was_never_connected_is() {
+fn what_gets_its_connection_back_is_not_balanced_and_what_must_identify_is() {
     let mut world = World::spread(1, 8);
+    world.identify();
     world.ready(|_| 1_000);
     for (shard, status) in [(0, ShardStatus::Disconnected), (1, ShardStatus::Dead)] {
         world.report(shard, status, 1_000);
     }
     world.start(2);
-    assert!(shards_of(&hand_offs(&world.state, &calm())).iter().all(|shard| *shard > 1));
+    let moved = shards_of(&hand_offs(&world.state, &calm()));
+    assert!(moved.len() == 4 && moved.iter().all(|shard| *shard > 1), "{moved:?}");
 
     // Discord is down for all, then back for one.
     for shard in 0..8 {
@@ -109,9 +111,35 @@ fn what_gets_its_connection_back_is_not_balanced_and_what_was_never_connected_is
     world.report(5, ShardStatus::Ready, 1_000);
     assert_eq!(shards_of(&hand_offs(&world.state, &calm())), [5]);
 
+    // Brought here by a loss, and on its way.
+    world.report(5, ShardStatus::Spawning, 1_000);
+    assert_eq!(hand_offs(&world.state, &calm()), []);
+
     let mut early = World::spread(1, 8);
     early.start(2);
     assert_eq!(hand_offs(&early.state, &calm()).len(), 4);
+    // Their sessions are gone.
+    for shard in 0..8 {
+        early.report(shard, ShardStatus::Disconnected, 1_000);
+    }
+    assert_eq!(hand_offs(&early.state, &calm()).len(), 4);
+}
+
+#[test]
+fn a_node_none_of_whose_shards_can_move_does_not_keep_the_others_from_it() {
+    let mut world = World::new(3, 12);
+    world.give(&[1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3]);
+    world.identify();
+    world.ready(|_| 1_000);
+    for shard in 0..5 {
+        world.report(shard, ShardStatus::Disconnected, 1_000);
+    }
+    world.start(4);
+
+    let moves = hand_offs(&world.state, &calm());
+
+    assert_eq!(by_target(&moves), [(NodeId(4), 2)].into());
+    assert!(shards_of(&moves).iter().all(|shard| *shard >= 5), "{moves:?}");
 }
 
 #[test]

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::model::{
-    ApplicationId, BootEpoch, ClusterId, Epoch, LogIndex, ShardHealth, ShardId, ShardStatus,
-    ShardTotal, UnixMillis,
+    ApplicationId, BootEpoch, ClusterId, Epoch, LogIndex, Session, SessionId, SessionNumber,
+    ShardHealth, ShardId, ShardStatus, ShardTotal, UnixMillis,
 };
 use crate::state::{Command, Drain, Facts, Loss, Outcome, Presence, Shard, ShardReport};
 
@@ -101,6 +101,19 @@ impl World {
         let ready_at = Some(UnixMillis(1));
         let health = Some(ShardHealth { status, guild_count, ready_at, ..ShardHealth::default() });
         self.ok(Command::Report(vec![ShardReport { health, ..ShardReport::new(shard, epoch) }]));
+    }
+
+    /// Every owned shard has a session.
+    fn identify(&mut self) {
+        let held = self.state.shards().iter().filter_map(|(id, it)| Some((*id, it.epoch()?)));
+        for (shard, epoch) in held.collect::<Vec<_>>() {
+            let session = Session {
+                number: SessionNumber(1),
+                id: SessionId(format!("session-{shard}")),
+                resume_url: "wss://gateway.discord.gg".to_owned(),
+            };
+            self.ok(Command::StartSession { shard, epoch, session });
+        }
     }
 
     /// Every shard reports to be ready, with as many guilds as `guilds` says.
