@@ -73,8 +73,10 @@ impl Autopilot {
     /// The change that is due at `now`, if any. A voter is made alone, or for another; several are only let go together.
     pub(super) fn decide(&mut self, now: Moment, sight: &Sight<'_>) -> Option<Change> {
         self.look(now, sight);
-        if let Some(voters) = &sight.members.becoming {
-            // A change that was interrupted is brought to its end. Who is to vote no longer may be about to leave.
+        if let Some([before, after]) = &sight.members.changing {
+            // A change that was interrupted is brought to its end: who is to vote no longer may be about to leave. Unless
+            // that is this node, which goes on leading, and must be one of those who count.
+            let voters = if after.contains(&sight.me) { after } else { before };
             return Some(Change::Voters(voters.clone()));
         }
         let candidate = self.candidate(now, sight);
@@ -346,8 +348,12 @@ mod tests {
     #[test]
     fn an_interrupted_change_is_brought_to_its_end_first() {
         let mut rig = Rig::new(3, 1);
-        rig.members.becoming = Some([NodeId(1), NodeId(2)].into());
-
+        let [one_two, two_three] = [[1, 2], [2, 3]].map(|ids| ids.map(NodeId).into());
+        rig.members.changing = Some([two_three, one_two]);
         assert_eq!(rig.look(), voters(&[1, 2]));
+
+        let changing = rig.members.changing.as_mut().expect("it is under way");
+        changing.reverse();
+        assert_eq!(rig.look(), voters(&[1, 2]), "the leader votes");
     }
 }

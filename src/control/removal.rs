@@ -71,7 +71,7 @@ impl Sight<'_> {
         if shards > 0 {
             return Err(WishRefusal::StillOwns { shards });
         }
-        if self.members.becoming.is_some() {
+        if self.members.changing.is_some() {
             return Err(WishRefusal::Failed("another change is under way".to_owned()));
         }
         let voters = self.voters_without(node);

@@ -27,8 +27,8 @@ pub struct Members {
     pub voters: BTreeSet<NodeId>,
     /// Who is sent the log and does not vote.
     pub learners: BTreeSet<NodeId>,
-    /// While the voters change: those who vote once that is done.
-    pub becoming: Option<BTreeSet<NodeId>>,
+    /// While the voters change: those who voted before, and those who vote once that is done.
+    pub changing: Option<[BTreeSet<NodeId>; 2]>,
     at: Option<LogId>,
 }
 
@@ -51,7 +51,10 @@ impl Members {
         Self {
             voters: membership.voter_ids().collect(),
             learners: membership.learner_ids().collect(),
-            becoming: configs.last().filter(|_| configs.len() > 1).cloned(),
+            changing: match &configs[..] {
+                [before, .., after] => Some([before.clone(), after.clone()]),
+                _ => None,
+            },
             at: *stored.log_id(),
         }
     }
