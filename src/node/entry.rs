@@ -334,10 +334,11 @@ impl Entry {
                 Ok(member)
             }
             Err(NodeError::OldCopy(reason)) => Err(member.set_aside(reason).await),
-            Err(NodeError::Removed) => {
-                let had_left = member.confirm_farewell();
-                member.leave().await;
-                Err(if had_left? { NodeError::HadLeft } else { NodeError::Removed })
+            Err(NodeError::Removed) if member.has_left().await => {
+                // Put aside and not emptied: a recovery may have forgotten it, which knows less than this directory.
+                let reason =
+                    "this node meant to leave when it was killed, and is no member any more";
+                Err(member.set_aside(reason.to_owned()).await)
             }
             Err(error) => {
                 member.leave().await;

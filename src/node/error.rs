@@ -119,12 +119,7 @@ pub enum NodeError {
         "this node was removed from its cluster; to let it join again as a new one, empty its data directory"
     )]
     Removed,
-    /// The cluster has removed this node, as it had asked for before it was killed.
-    #[error(
-        "this node had left its cluster when it was killed; the next start joins it as a new node"
-    )]
-    HadLeft,
-    /// The leader knows that this node's data directory is older than it was.
+    /// The leader knows that this node's data directory is older than it was; or the node has left, and could not note it.
     #[error("{0}; it was put aside, and the next start joins the cluster as a new node")]
     OldCopy(String),
     /// What is in the data directory could not be put aside.

@@ -20,7 +20,7 @@ const HANDED_OFF_WITHIN: Duration = Duration::from_secs(60);
 const LET_GO_WITHIN: Duration = Duration::from_secs(15);
 
 /// How long a node that the others know no more has the state forget it, too.
-const FORGOTTEN_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const FORGOTTEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Between two tries.
 const RETRY: Duration = Duration::from_millis(200);
@@ -77,20 +77,24 @@ async fn give_all_away(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(),
     if timeout(HANDED_OFF_WITHIN, empty).await.is_err() {
         return Err("the other nodes did not take every shard in time".to_owned());
     }
-    let_go(raft, wishes, me).await
+    let_go(raft, wishes, me).await.map_err(|stays| stays.reason)
 }
 
-/// Leaves with a node that has stopped, and whose shards the others have been asked to take.
-pub(super) async fn scale_in(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(), String> {
+/// Whether there is somebody to take over what this node, which stops, owns.
+pub(super) fn may_go(raft: &Handle, me: NodeId) -> bool {
     let state = raft.states().borrow().clone();
-    if state.owned_by(me).next().is_some() && !others_take_shards(&state, me) {
-        return Err("no other node takes its shards".to_owned());
-    }
-    let_go(raft, wishes, me).await
+    state.owned_by(me).next().is_none() || others_take_shards(&state, me)
 }
 
-/// Has the leader take this node, which owns nothing, out of the members.
-async fn let_go(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(), String> {
+/// Why a node was not let go.
+pub(super) struct Stays {
+    pub(super) reason: String,
+    /// It may come to pass all the same.
+    pub(super) in_doubt: bool,
+}
+
+/// Has the leader take this node, which owns nothing or is about to, out of the members.
+pub(super) async fn let_go(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(), Stays> {
     let until = Instant::now() + LET_GO_WITHIN;
     let asked = async {
         loop {
@@ -103,7 +107,8 @@ async fn let_go(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(), String
                 WishError::Refused(WishRefusal::Last | WishRefusal::NoQuorum { .. })
             );
             if for_good || Instant::now() >= until {
-                return Err(refused.to_string());
+                let in_doubt = !matches!(refused, WishError::Refused(_));
+                return Err(Stays { reason: refused.to_string(), in_doubt });
             }
             sleep(RETRY).await;
         }
@@ -115,7 +120,7 @@ async fn let_go(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(), String
             let _ = timeout(FORGOTTEN_WITHIN, ask_to_go(raft, wishes, me)).await;
             Ok(())
         }
-        failure = raft.fatal() => Err(failure.to_string()),
+        failure = raft.fatal() => Err(Stays { reason: failure.to_string(), in_doubt: true }),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{NodeError, commit, entry::Entry};
+use super::{NodeError, commit, entry::Entry, leave::FORGOTTEN_WITHIN};
 use crate::cluster::Waiting;
 use crate::config::Config;
 use crate::lease::Right;
@@ -75,9 +75,7 @@ impl Member {
             () = say_no_quorum(&entry.waiting) => unreachable!("it goes on"),
         }
         // It is a member, whatever it had in mind when it was killed.
-        if let Err(error) = store::withdraw_farewell(&self.data_dir) {
-            warn!(%error, "the data directory keeps a farewell that was never said");
-        }
+        self.withdraw_farewell();
         let (node, boot) = (self.me, self.boot);
         info!(%cluster, %node, %boot, data_dir = %entry.config.data_dir.display(), "the node is a member");
         Ok(())
@@ -162,9 +160,30 @@ impl Member {
         store::intend_farewell(&self.data_dir, &self.farewell(true))
     }
 
-    /// This node is no member any more, and was about to leave: false where it was not.
-    pub(super) fn confirm_farewell(&self) -> Result<bool, NodeError> {
+    /// This node is no member any more, as it wanted.
+    pub(super) fn confirm_farewell(&self) -> Result<(), NodeError> {
         store::confirm_farewell(&self.data_dir).map_err(NodeError::Farewell)
+    }
+
+    /// This node stays a member.
+    pub(super) fn withdraw_farewell(&self) {
+        if let Err(error) = store::withdraw_farewell(&self.data_dir) {
+            warn!(%error, "the data directory keeps a farewell that was never said");
+        }
+    }
+
+    /// Whether this node, which was removed, wanted that when its process ended. The state may know it still.
+    pub(super) async fn has_left(&self) -> bool {
+        let meant = store::meant_to_leave(&self.data_dir, self.cluster, self.me);
+        let meant = meant.unwrap_or_else(|error| {
+            warn!(%error, "not known whether this node had left");
+            false
+        });
+        if meant {
+            let forget = self.raft.propose(Command::RemoveNode { node: self.me });
+            let _ = timeout(FORGOTTEN_WITHIN, forget).await;
+        }
+        meant
     }
 
     fn farewell(&self, returns: bool) -> store::Farewell {

@@ -73,6 +73,7 @@ use consumers::BotPort;
 use discord::Discord;
 use entry::Entry;
 use front::Front;
+use leave::Stays;
 use member::Member;
 use threads::Threads;
 
@@ -348,7 +349,7 @@ impl Node {
         let ((), scaled_away) =
             tokio::join!(handoff::hand_off(raft, *me, *boot), is_scaled_away(self.pod.as_ref()),);
         let left = scaled_away && self.scale_in().await;
-        let noted = if left { self.member.confirm_farewell().map(drop) } else { Ok(()) };
+        let noted = if left { self.member.confirm_farewell() } else { Ok(()) };
         self.end().await;
         noted?;
         if left {
@@ -362,13 +363,20 @@ impl Node {
     /// True once this node, which has stopped and whose pod is not made again, is no member any more.
     async fn scale_in(&self) -> bool {
         info!("this pod is scaled away");
+        if !leave::may_go(&self.member.raft, self.member.me) {
+            warn!("no other node takes this one's shards, so it stays a member");
+            return false;
+        }
         if let Err(error) = self.member.intend_farewell() {
             warn!(%error, "the node can't note that it leaves, so it stays a member");
             return false;
         }
-        match leave::scale_in(&self.member.raft, &self.wishes, self.member.me).await {
+        match leave::let_go(&self.member.raft, &self.wishes, self.member.me).await {
             Ok(()) => true,
-            Err(reason) => {
+            Err(Stays { reason, in_doubt }) => {
+                if !in_doubt {
+                    self.member.withdraw_farewell();
+                }
                 warn!(%reason, "the node did not leave; `apolo status` on another one says whether it is a member still, and `apolo remove` takes it out");
                 false
             }

@@ -18,7 +18,7 @@ use super::sync;
 pub(super) const FILE: &str = "left";
 
 /// The same of a node that has asked to be let go and may be killed before it hears the answer.
-const INTENDED: &str = "leaving";
+pub(super) const INTENDED: &str = "leaving";
 
 /// All files that are written here.
 pub(super) const FILES: [&str; 4] = [FILE, "left.new", INTENDED, "leaving.new"];
@@ -71,18 +71,24 @@ pub fn intend_farewell(directory: &Path, farewell: &Farewell) -> io::Result<()> 
     sync::replace(&directory.join(INTENDED), &[&encode(farewell)])
 }
 
-/// The node that meant to leave has: its farewell counts from now on. False where it did not mean to.
+/// The node that meant to leave has: its farewell counts from now on.
+///
+/// # Errors
+///
+/// What the system says; also where it did not mean to.
+pub fn confirm_farewell(directory: &Path) -> io::Result<()> {
+    fs::rename(directory.join(INTENDED), directory.join(FILE))?;
+    sync::directory(directory)
+}
+
+/// Whether this node meant to leave this cluster when its process ended.
 ///
 /// # Errors
 ///
 /// What the system says.
-pub fn confirm_farewell(directory: &Path) -> io::Result<bool> {
-    match fs::rename(directory.join(INTENDED), directory.join(FILE)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        renamed => renamed?,
-    }
-    sync::directory(directory)?;
-    Ok(true)
+pub fn meant_to_leave(directory: &Path, cluster: ClusterId, node: NodeId) -> io::Result<bool> {
+    let meant = read(&directory.join(INTENDED))?;
+    Ok(meant.is_some_and(|it| (it.cluster, it.node) == (Some(cluster), Some(node))))
 }
 
 /// The node meant to leave, and stays.
@@ -107,8 +113,12 @@ pub(super) fn take_back(directory: &Path) -> io::Result<()> {
 
 /// What was noted. A file that does not read says as much as one that does: the node has left.
 pub(super) fn load(directory: &Path) -> io::Result<Option<Farewell>> {
+    read(&directory.join(FILE))
+}
+
+fn read(path: &Path) -> io::Result<Option<Farewell>> {
     let unreadable = || Farewell { cluster: None, node: None, at: UnixMillis(0), returns: false };
-    match fs::read(directory.join(FILE)) {
+    match fs::read(path) {
         Ok(bytes) => Ok(Some(decode(&bytes).unwrap_or_else(unreadable))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -156,17 +166,22 @@ mod tests {
     #[test]
     fn what_a_node_means_to_do_counts_once_it_is_confirmed() {
         let directory = tempfile::tempdir().unwrap();
-        let farewell = Farewell { cluster: None, node: None, at: UnixMillis(9), returns: true };
+        let (cluster, node) = (ClusterId(Uuid::from_u128(7)), NodeId(300));
+        let farewell =
+            Farewell { cluster: Some(cluster), node: Some(node), at: UnixMillis(9), returns: true };
+        let means_to = |cluster, node| meant_to_leave(directory.path(), cluster, node).unwrap();
         intend_farewell(directory.path(), &farewell).unwrap();
-        assert!(!has_left(directory.path()));
+        assert!(!has_left(directory.path()) && means_to(cluster, node));
+        assert!(!means_to(cluster, NodeId(301)), "it was another one's intent");
+        assert!(!means_to(ClusterId(Uuid::from_u128(8)), node));
         withdraw_farewell(directory.path()).unwrap();
-        assert!(!confirm_farewell(directory.path()).unwrap());
+        assert!(!means_to(cluster, node) && confirm_farewell(directory.path()).is_err());
 
         intend_farewell(directory.path(), &farewell).unwrap();
-        assert!(confirm_farewell(directory.path()).unwrap());
+        confirm_farewell(directory.path()).unwrap();
 
         assert_eq!(load(directory.path()).unwrap(), Some(farewell));
-        assert!(!confirm_farewell(directory.path()).unwrap());
+        assert!(!means_to(cluster, node));
     }
 
     #[test]

@@ -40,7 +40,8 @@ mod writer;
 pub use disk::Disk;
 pub use error::{Damage, OpenError, WriteError};
 pub use farewell::{
-    Farewell, confirm_farewell, has_left, intend_farewell, say_farewell, withdraw_farewell,
+    Farewell, confirm_farewell, has_left, intend_farewell, meant_to_leave, say_farewell,
+    withdraw_farewell,
 };
 pub use identity::Identity;
 pub use log::Barrier;

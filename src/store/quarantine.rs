@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ClusterId, NodeId, UnixMillis};
 
-use super::{ballast, directory, identity, promise, snapshot, sync};
+use super::{ballast, directory, farewell, identity, promise, snapshot, sync};
 
 /// Quarantines are directories in the data directory whose name begins so and ends in seconds since 1970.
 pub(super) const PREFIX: &str = "quarantine-";
@@ -77,7 +77,9 @@ pub(super) fn quarantine(directory: &Path, tombstone: &Tombstone) -> io::Result<
             _ => {}
         }
     }
-    sync::remove(&directory.join(ballast::FILE))?;
+    for name in [ballast::FILE, farewell::INTENDED] {
+        sync::remove(&directory.join(name))?;
+    }
     sync::directory(&moved)?;
     sync::directory(directory)?;
     Ok(moved)
@@ -91,7 +93,8 @@ pub(super) fn clear(directory: &Path, tombstone: &Tombstone) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    for name in [snapshot::FILE, promise::FILE, identity::FILE, ballast::FILE] {
+    let small = [snapshot::FILE, promise::FILE, identity::FILE, ballast::FILE];
+    for name in small.into_iter().chain([farewell::INTENDED]) {
         sync::remove(&directory.join(name))?;
     }
     Ok(())

@@ -163,12 +163,31 @@ async fn a_pod_that_is_killed_while_it_leaves_comes_back_as_a_new_node_too() {
     fs::rename(directory.join("left"), directory.join("leaving")).expect("its farewell");
 
     kubernetes.scale(3);
-    let error = cluster.try_start(2).await.expect_err("it was removed").to_string();
-    assert!(error.contains("the next start joins it as a new node"), "{error}");
     cluster.start(vec![2]).await;
 
-    cluster.whole(3).await;
+    let view = cluster.whole(3).await;
+    assert_eq!(view.nodes.len(), 3, "{:?}", view.nodes);
     assert_ne!(ids(&cluster)[2], before[2]);
+    assert!(!directory.join("leaving").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_pod_meant_to_do_is_forgotten_once_it_runs_as_a_member() {
+    let (mut cluster, kubernetes) = on_kubernetes(3, "the pod's").await;
+    let before = ids(&cluster);
+    let directories = [1, 2].map(|nth: usize| cluster.places[nth].config.data_dir.clone());
+    kubernetes.scale(2);
+    cluster.stop(2).await;
+    kubernetes.scale(3);
+    cluster.stop(1).await;
+    // As it is written before a node asks to be let go.
+    fs::copy(directories[1].join("left"), directories[0].join("leaving")).expect("a farewell");
+
+    cluster.start(vec![1, 2]).await;
+
+    cluster.whole(3).await;
+    assert_eq!(ids(&cluster)[..2], before[..2]);
+    assert!(!directories[0].join("leaving").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
