@@ -4,6 +4,7 @@ use std::{
     error::Error,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::unix::net::UnixStream,
     time::Duration,
 };
 
@@ -74,10 +75,15 @@ impl Client {
         Ok(Self { http, base, token: config.api_token.clone(), whom, _socket: socket })
     }
 
-    /// The node that `config` names; or, where that has no socket yet since it waits for its cluster, whoever has its
-    /// HTTP port on this machine. For probes, which need no right.
+    /// The node that `config` names; or, where nobody listens at its socket since it opens its data directory still,
+    /// whoever has its HTTP port on this machine. For probes, which need no right.
     pub(super) fn for_probes(config: &Config) -> Result<Self, Failure> {
-        if config.endpoint.is_some() || config.data_dir.join(SOCKET_FILE).exists() {
+        // The file alone proves nothing: a process that was killed leaves it.
+        let listens = || {
+            let socket = SocketPath::of(&config.data_dir);
+            socket.is_ok_and(|socket| UnixStream::connect(socket.path()).is_ok())
+        };
+        if config.endpoint.is_some() || listens() {
             return Self::new(config);
         }
         let host = match config.http_addr.ip() {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ShardStatus;
 
-use super::{ConsumerGroup, Consumers, Phase, ShardRow, View, notes::notes};
+use super::{ConsumerGroup, Consumers, Phase, ShardRow, View, notes::notes, view::STALL_TOLD};
 
 /// The body of `/ready`: 200 where every condition holds, 503 otherwise.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -65,10 +65,14 @@ pub fn readiness(view: &View) -> Readiness {
             None if view.waiting.is_some() => "no leader is known".to_owned(),
             None => format!("no leader is known: {NO_QUORUM}"),
         }),
-        condition("store", view.store_failure.is_none() && view.stall().is_none(), || {
-            let fault = view.store_failure.clone().or_else(|| view.stall());
-            fault.unwrap_or_else(|| "takes writes".to_owned())
-        }),
+        condition(
+            "store",
+            view.store_failure.is_none() && view.stall(STALL_TOLD).is_none(),
+            || {
+                let fault = view.store_failure.clone().or_else(|| view.stall(STALL_TOLD));
+                fault.unwrap_or_else(|| "takes writes".to_owned())
+            },
+        ),
         condition("draining", !view.draining, || {
             let words = if view.draining { "hands its shards off and will stop" } else { "runs" };
             words.to_owned()
@@ -202,7 +206,10 @@ fn condition(name: &str, holds: bool, detail: impl FnOnce() -> String) -> Condit
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Excess, Halt, Target, view::tests::view};
+    use crate::http::{
+        Excess, Halt, Target,
+        view::{STALL_MAX, tests::view},
+    };
     use crate::model::ShardId;
 
     fn failing(view: &View) -> Vec<String> {
@@ -232,7 +239,7 @@ mod tests {
         // After SHARD_TIMEOUT.
         view.shards.iter_mut().for_each(|row| row.status = ShardStatus::Dead);
         assert_eq!(failing(&view), ["shards: dead: 0, 1, 2"]);
-        assert_eq!(view.stall(), None, "and is not started again for it");
+        assert_eq!(view.stall(STALL_MAX), None, "and is not started again for it");
     }
 
     #[test]
@@ -328,7 +335,9 @@ mod tests {
         let mut broken = view(1);
         broken.store_failure = Some("no space left on device".to_owned());
         let mut hung = view(1);
-        hung.write_under_way_ms = Some(17_400);
+        hung.write_under_way_ms = Some(2_400);
+        let mut still = view(1);
+        still.silent_ms = 3_000;
         let mut draining = view(1);
         draining.draining = true;
         let mut halted = view(1);
@@ -339,7 +348,9 @@ mod tests {
 
         assert_eq!(failing(&leaderless).len(), 1);
         assert_eq!(failing(&broken), ["store: no space left on device"]);
-        assert_eq!(failing(&hung), ["store: the disk has not answered a write for 17 s"]);
+        assert_eq!(failing(&hung), ["store: the disk has not answered a write for 2 s"]);
+        assert_eq!(failing(&still), ["store: the loops of this node have stood still for 3 s"]);
+        assert_eq!(still.stall(STALL_MAX), None, "/health is told later");
         assert_eq!(failing(&draining), ["draining: hands its shards off and will stop"]);
         assert_eq!(failing(&halted), ["halt: shard 0 was closed with 4004. Put the token right."]);
         assert_eq!(failing(&early), ["shards: the number of shards is not known yet"]);

@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File, Permissions},
     io,
-    os::{fd::AsRawFd, unix::fs::PermissionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{MetadataExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -55,6 +58,8 @@ impl SocketPath {
 pub(super) struct Socket {
     pub(super) listener: UnixListener,
     path: PathBuf,
+    /// Which file it is: a later process may have put its own there.
+    inode: u64,
 }
 
 impl Socket {
@@ -69,14 +74,17 @@ impl Socket {
         }
         let listener = UnixListener::bind(SocketPath::named(dir, NEW)?.path())?;
         fs::set_permissions(&new, Permissions::from_mode(0o600))?;
+        let inode = fs::metadata(&new)?.ino();
         fs::rename(&new, &path)?;
-        Ok(Self { listener, path })
+        Ok(Self { listener, path, inode })
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if fs::metadata(&self.path).is_ok_and(|there| there.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Format, Sequence, SessionNumber, ShardId, ShardStatus, SystemHealth};
 use crate::state::Limits;
 
-/// A disk that has not answered a write for this long hangs. Three proposals in a row have failed by then, and storage
-/// that fails over or works off a backlog takes less.
+/// A disk that has not answered a write for this long hangs, and so does a loop that has not come round. Three proposals
+/// in a row have failed by then, and storage that fails over or works off a backlog takes less.
 pub(super) const STALL_MAX: Duration = Duration::from_secs(15);
+
+/// After this long it is told: what the node acknowledges in time is not durable in time.
+pub(super) const STALL_TOLD: Duration = Duration::from_secs(2);
 
 /// How things stand, as one node sees them.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
@@ -47,6 +50,10 @@ pub struct View {
     /// How long the disk has taken over the write that is under way, in milliseconds.
     #[serde(default)]
     pub write_under_way_ms: Option<u64>,
+    /// For how long the loops that keep the node going have not been seen to turn, in milliseconds: a second at most as a
+    /// rule.
+    #[serde(default)]
+    pub silent_ms: u64,
     /// The node hands its shards off and will stop.
     pub draining: bool,
     /// Identifies are halted.
@@ -126,11 +133,16 @@ pub struct Excess {
 }
 
 impl View {
-    /// What to say of a disk that does not answer, where it has not for [`STALL_MAX`].
-    pub(super) fn stall(&self) -> Option<String> {
-        let taken = Duration::from_millis(self.write_under_way_ms?);
-        (taken >= STALL_MAX)
-            .then(|| format!("the disk has not answered a write for {} s", taken.as_secs()))
+    /// What to say of a disk that does not answer, or of loops that do not turn, where that has lasted for `span`.
+    pub(super) fn stall(&self, span: Duration) -> Option<String> {
+        let lasts = |ms: u64| Some(Duration::from_millis(ms)).filter(|taken| *taken >= span);
+        let disk = self.write_under_way_ms.and_then(lasts);
+        let disk =
+            disk.map(|it| format!("the disk has not answered a write for {} s", it.as_secs()));
+        disk.or_else(|| {
+            let silent = lasts(self.silent_ms)?;
+            Some(format!("the loops of this node have stood still for {} s", silent.as_secs()))
+        })
     }
 }
 
@@ -350,14 +362,14 @@ pub struct HealthBody {
     pub draining: bool,
     /// Identifies are halted.
     pub halted: Option<Halt>,
-    /// The disk hangs: what is wrong, where it is.
+    /// The disk or the node hangs: what is wrong, where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stall: Option<String>,
 }
 
 impl From<View> for HealthBody {
     fn from(view: View) -> Self {
-        let stall = view.stall();
+        let stall = view.stall(STALL_MAX);
         let View { health, node, draining, halted, .. } = view;
         Self { health, node, draining, halted, stall }
     }
@@ -408,6 +420,7 @@ pub(super) mod tests {
             term: 1,
             store_failure: None,
             write_under_way_ms: Some(3),
+            silent_ms: 900,
             draining: false,
             halted: None,
             identifies: None,

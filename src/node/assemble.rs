@@ -29,6 +29,7 @@ use super::{
     residents::Here,
     story, target,
     threads::Threads,
+    ticks::Ticks,
     view::NodeView,
 };
 use crate::agent::{self, Agent, Board, ClusterPermits};
@@ -105,6 +106,7 @@ impl Parts {
         let (draining, leave) = (CancellationToken::new(), Arc::new(Notify::new()));
         let mut view = self.view(&member, (&board, &kv), doors.wishes.clone());
         (view.draining, view.leave) = (draining.clone(), Arc::clone(&leave));
+        self.threads.spawn(view.ticks.clone().watch(raft.clone(), stop.rest.clone()));
         self.show(view, &member);
         if let Some((port, token)) = self.bot_port.as_ref().zip(bot_token) {
             port.open(&self.config, self.hub(port, token, (&board, &ipc), raft.states()));
@@ -112,7 +114,6 @@ impl Parts {
         let upkeep = self.background(&member, keeping, &stop.rest);
         let Config { name, kubernetes_api, service_account_dir, .. } = &self.config;
         let pod = Pod::named(name, kubernetes_api.clone(), service_account_dir.clone());
-        self.http.serve_socket(&self.config.data_dir).map_err(NodeError::Socket)?;
         Ok(Node {
             board,
             ipc,
@@ -149,6 +150,7 @@ impl Parts {
             neighbours: Neighbours::new(member.me, member.transport.clone()),
             metrics: self.metrics.clone(),
             started: Instant::now(),
+            ticks: Ticks::new(),
             draining: CancellationToken::new(),
             shards_per_pod: self.config.shards_per_pod,
             bot_port: self.bot_port.as_ref().map(BotPort::shown),

@@ -3,7 +3,7 @@
 use crate::control::{Fulfilled, Wish, WishError, Wishes};
 use crate::http::{Change, Changed};
 use crate::model::{NodeId, ShardId};
-use crate::raft::Handle;
+use crate::raft::{Handle, ProposeError};
 use crate::state::{Command, Move, Node, Outcome, Presence, State};
 
 /// Commits the change, or has the leader make it, or says why not.
@@ -24,7 +24,18 @@ pub(super) async fn change(
         Ok(Outcome::Applied | Outcome::User(_) | Outcome::Restored(_)) => Ok(Changed { done }),
         Ok(Outcome::Stale) => Err("the shard has moved meanwhile; look again".to_owned()),
         Ok(Outcome::Refused(refusal)) => Err(refusal.to_string()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(no_outcome(&error)),
+    }
+}
+
+/// What an operator is told of a command without an outcome.
+pub(super) fn no_outcome(error: &ProposeError) -> String {
+    match error {
+        ProposeError::NotLeader { .. } => WishError::NoLeader.to_string(),
+        ProposeError::Unknown { .. } | ProposeError::Stopped(_) => {
+            format!("{error}; `apolo status` shows whether it came to pass")
+        }
+        ProposeError::Overloaded | ProposeError::TooLong { .. } => format!("{error}; try again"),
     }
 }
 
@@ -33,6 +44,13 @@ fn drain(state: &State, node: &str, wanted: bool) -> Result<(Command, String), S
     let shards = state.owned_by(id).count();
     let done = match wanted {
         true if shards == 0 => format!("{} owns no shard, and is given none", known.name),
+        true if !state.nodes().iter().any(|(other, it)| *other != id && it.takes_shards()) => {
+            format!(
+                "{} is drained, and keeps its {shards} shards for now: no other node takes any; they go to the next one \
+                 that is started or undrained",
+                known.name
+            )
+        }
         true => format!("{}'s {shards} shards are being handed to the others", known.name),
         false => format!("{} takes its part again", known.name),
     };

@@ -190,7 +190,6 @@ fn sighting(info: GatewayInfo) -> Gateway {
 
 /// The total stays, since sessions can't cross a change of it; that Discord wants more is said.
 fn recommend(total: ShardTotal, recommended: ShardTotal) {
-    metrics::gauge!("apolo_shards_total").set(f64::from(total.get()));
     metrics::gauge!("apolo_shards_recommended").set(f64::from(recommended.get()));
     if recommended > total {
         warn!(

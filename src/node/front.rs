@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use tokio::{sync::watch, time::Instant};
 
-use super::{neighbours::Look, rows::millis, view::NodeView};
+use super::{gauges, neighbours::Look, rows::millis, view::NodeView};
 use crate::cluster::Waiting;
 use crate::http::{
     self, BackupStream, Change, Changed, KvAnswer, KvProblem, KvRequest, Source, TokenAnswer,
@@ -88,7 +88,10 @@ impl Source for Front {
     fn metrics(&self) -> String {
         match self.node.get() {
             Some(node) => node.metrics(),
-            None => self.metrics.as_ref().map(Metrics::render).unwrap_or_default(),
+            None => {
+                gauges::publish_waiting(&self.view());
+                self.metrics.as_ref().map(Metrics::render).unwrap_or_default()
+            }
         }
     }
 

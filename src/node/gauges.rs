@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use metrics::gauge;
 
-use crate::http::{NodeRow, Phase, Role, View, readiness};
+use crate::http::{NodeRow, Phase, Role, ShardRow, View, readiness};
 use crate::model::{NodeId, ShardStatus, UnixMillis};
 use crate::state::State;
 use crate::transport::Path;
@@ -21,19 +21,31 @@ pub(super) struct More {
     pub(super) now: UnixMillis,
 }
 
-/// Sets every gauge to what the node sees.
-pub(super) fn publish(view: &View, more: More) {
+/// Sets the gauges of a node that waits for its cluster: alerts must find that it is not well.
+pub(super) fn publish_waiting(view: &View) {
+    whether_ready(view);
+    gauge!("apolo_raft_has_leader").set(0.0);
+    gauge!("apolo_lease_holds").set(0.0);
+}
+
+fn whether_ready(view: &View) {
     gauge!("apolo_build_info", "version" => view.node.version.clone()).set(1.0);
-    gauge!("apolo_format").set(view.format.0);
     gauge!("apolo_uptime_seconds").set(seconds(view.node.uptime_ms));
     let readiness = readiness(view);
     gauge!("apolo_ready").set(is(readiness.ready));
     for condition in &readiness.conditions {
         gauge!("apolo_condition", "condition" => condition.name.clone()).set(is(condition.holds));
     }
+}
+
+/// Sets every gauge to what the node sees.
+pub(super) fn publish(view: &View, more: More) {
+    whether_ready(view);
+    gauge!("apolo_format").set(view.format.0);
     gauge!("apolo_draining").set(is(view.draining));
     gauge!("apolo_halted").set(is(view.halted.is_some()));
     gauge!("apolo_store_write_under_way_seconds").set(view.write_under_way_ms.map_or(0.0, seconds));
+    gauge!("apolo_core_silent_seconds").set(seconds(view.silent_ms));
     let valid = more.certificate_until.since(more.now);
     gauge!("apolo_certificate_valid_seconds").set(valid.as_secs_f64());
     gauge!("apolo_kv_bytes").set(view.kept.bytes as f64);
@@ -65,7 +77,8 @@ fn cluster(view: &View, more: More) {
     // By its id: a name may be another's too.
     let leads = view.nodes.iter().any(|row| row.id == view.node.id && row.role == Role::Leader);
     gauge!("apolo_raft_leads").set(is(leads));
-    gauge!("apolo_raft_has_leader").set(is(view.leader.is_some()));
+    // The last leader is named for as long as there is no other; that it renews leases shows that it leads.
+    gauge!("apolo_raft_has_leader").set(is(view.leader.is_some() && view.lease));
     gauge!("apolo_raft_term").set(view.term as f64);
     gauge!("apolo_raft_applied_index").set(more.applied as f64);
     gauge!("apolo_lease_holds").set(is(view.lease));
@@ -87,8 +100,13 @@ fn cluster(view: &View, more: More) {
 }
 
 fn shards(view: &View) {
+    // Without a lease nothing that this node can see runs: what it heard last may be long past.
+    let seen = |row: &ShardRow| match row.status {
+        ShardStatus::Ready if !view.lease => ShardStatus::Disconnected,
+        status => status,
+    };
     for status in ShardStatus::ALL {
-        let count = view.shards.iter().filter(|row| row.status == status).count();
+        let count = view.shards.iter().filter(|row| seen(row) == status).count();
         gauge!("apolo_shards", "status" => status.as_str()).set(count as f64);
     }
     let here = || view.shards.iter().filter(|row| row.here);
@@ -108,6 +126,7 @@ fn shards(view: &View) {
     let behind = here().map(|row| row.sequence.0.saturating_sub(row.checkpoint.0)).max();
     gauge!("apolo_checkpoint_behind_max_events").set(behind.unwrap_or(0) as f64);
     if let Some(health) = view.health {
+        gauge!("apolo_shards_total").set(health.total_shards);
         gauge!("apolo_guilds").set(health.total_guilds as f64);
         gauge!("apolo_members").set(health.total_members as f64);
     }

@@ -30,6 +30,7 @@ mod signals;
 mod story;
 mod target;
 mod threads;
+mod ticks;
 mod tokens;
 mod view;
 
@@ -186,13 +187,22 @@ impl Node {
         let serve = http::Options { listener, data_dir: None, token: config.api_token.clone() };
         let http = http::Server::start(serve, Arc::clone(&front) as Arc<dyn http::Source>)
             .map_err(NodeError::Socket)?;
+        let mut opened = waiting.subscribe();
+        // From here on the directory is this process's: who looks into it is told what the node waits for.
+        let socket = async {
+            match opened.wait_for(|waiting| *waiting != Some(Waiting::Opening)).await {
+                Ok(_) => http.serve_socket(&config.data_dir).map_err(NodeError::Socket),
+                Err(_never_opened) => Ok(()),
+            }
+        };
 
         let stop = CancellationToken::new();
         let _stopped_if_dropped = stop.clone().drop_guard();
         let threads = Threads::start().map_err(NodeError::Threads)?;
         let entry = Entry { config: config.clone(), candidates, waiting, stop };
-        let member = match threads.run(async move { entry.enter().await }).await {
-            Ok(member) => member,
+        let entered = threads.run(async move { entry.enter().await });
+        let member = match tokio::try_join!(entered, socket) {
+            Ok((member, ())) => member,
             Err(error) => {
                 http.stop().await;
                 return Err(error);

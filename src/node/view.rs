@@ -14,7 +14,9 @@ use super::{
     neighbours::{Look, Neighbours},
     respawn,
     rows::{add, as_known_here, halt, millis, row},
-    target, tokens,
+    target,
+    ticks::Ticks,
+    tokens,
 };
 use crate::agent::{Board, ShardNow};
 use crate::control::Wishes;
@@ -46,6 +48,7 @@ pub(super) struct NodeView {
     pub(super) neighbours: Neighbours,
     pub(super) metrics: Option<Metrics>,
     pub(super) started: Instant,
+    pub(super) ticks: Ticks,
     pub(super) draining: CancellationToken,
     /// How many shards a node should run.
     pub(super) shards_per_pod: Option<u32>,
@@ -116,6 +119,7 @@ impl NodeView {
             nodes: self.nodes(state),
             store_failure: self.raft.failure().map(|failure| failure.to_string()),
             write_under_way_ms: self.raft.write_under_way().map(millis),
+            silent_ms: millis(self.ticks.silent()),
             draining: self.draining.is_cancelled(),
             halted: state.ledger().halted().map(halt),
             identifies: state.ledger().limits(),
@@ -227,7 +231,7 @@ impl Source for NodeView {
             match self.raft.propose(Command::Unhalt).await {
                 Ok(Outcome::Applied) => Ok(Unhalted { lifted }),
                 Ok(outcome) => Err(format!("the cluster answered {outcome:?}")),
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(changes::no_outcome(&error)),
             }
         }
         .boxed()

@@ -149,6 +149,11 @@ impl Handle {
         self.pulse.under_way()
     }
 
+    /// True once Raft's loop has come round to answer; false where it has ended.
+    pub async fn turns(&self) -> bool {
+        self.raft.with_raft_state(|_| ()).await.is_ok()
+    }
+
     /// Waits until Raft has failed or was shut down. The process must end then: nothing is durable any more.
     pub async fn fatal(&self) -> RaftFailure {
         let mut failure = self.failure.clone();

@@ -25,7 +25,7 @@ export class Mock {
     this.shards = Array.from({ length: shards }, (_, shard) => this.row(shard, this.nodes[shard % nodes].name));
     this.view = {
       node: { id: this.nodes[0]?.id ?? 'a1', name: names(0), version: '0.4.0', uptimeMs: 0 },
-      waiting: null, leader: this.nodes[0]?.name ?? null, term: 4, lease: true, storeFailure: null, writeUnderWayMs: null,
+      waiting: null, leader: this.nodes[0]?.name ?? null, term: 4, lease: true, storeFailure: null, writeUnderWayMs: null, silentMs: 0,
       draining: false, halted: null,
       identifies: { max_concurrency: 16, total: 1_000, remaining: 952, resets_at: Date.now() + 4 * 3_600_000 + 900_000 },
       kept: { bytes: 13_100_000, limit: 67_108_864 },

@@ -62,6 +62,7 @@ impl Source for Fake {
             term: 1,
             store_failure: None,
             write_under_way_ms: None,
+            silent_ms: 0,
             draining: false,
             halted: Some(halt()),
             identifies: None,

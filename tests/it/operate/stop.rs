@@ -28,11 +28,9 @@ async fn a_cluster_that_stops_as_a_whole_waits_for_nobody() {
 async fn a_node_that_starts_without_a_quorum_says_what_is_left_to_do() {
     let mut cluster = Cluster::of(3, 1).await;
     cluster.stop_all().await;
-    let endpoint = format!("http://{}", cluster.places[0].config.http_addr);
-
     let told = async {
         loop {
-            let output = cluster.apolo(0, &["status", "--endpoint", &endpoint]).await;
+            let output = cluster.apolo(0, &["status"]).await;
             if said(&output).contains("its cluster has no quorum") {
                 return said(&output);
             }
