@@ -28,7 +28,12 @@ enum Command {
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Whoever holds ca.key can join the cluster as any node: keep it as you keep the bot's token. In Kubernetes it is a Secret
-that the pods mount. Nodes that shall not hold it join with a token: see `apolo token create --help`.")]
+that the pods mount. Nodes that shall not hold it join with a token: see `apolo token create --help`.
+
+Examples:
+  apolo ca create                        in /etc/apolo/ca, where `apolo join` looks
+  apolo ca create --ca-dir ./ca
+  kubectl create secret generic apolo-ca --from-file=ca/ca.crt --from-file=ca/ca.key")]
 struct Create {
     #[command(flatten)]
     place: Where,

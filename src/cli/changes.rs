@@ -4,6 +4,22 @@ use crate::config::ClientFlags;
 
 use super::{Failure, client::Client, configure::configure, output::say};
 
+pub(super) const DRAIN: &str = "\
+Any node may be asked. The command is done when that is on record; the shards follow one by one, each with a RESUME. A
+drained node stays a member, and votes. SIGTERM hands a node's shards over by itself: drain is for a machine that shall
+go on without them.
+
+Examples:
+  apolo drain node-2
+  apolo status --watch       how many shards node-2 still has
+  apolo undrain node-2";
+
+pub(super) const UNDRAIN: &str = "\
+Its share of the shards comes back once nothing has moved for 30 s.
+
+Examples:
+  apolo undrain node-2";
+
 #[derive(clap::Args, Debug)]
 pub(super) struct NodeArguments {
     /// The node's name, or its id, as `apolo status` shows them
@@ -13,6 +29,12 @@ pub(super) struct NodeArguments {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+The shard resumes there. Where that makes the nodes uneven, shards are balanced again after 30 s.
+
+Examples:
+  apolo move 7 node-2
+  apolo shards 7             where it runs, and what became of it")]
 pub(super) struct MoveArguments {
     /// The shard
     shard: u32,

@@ -70,8 +70,10 @@ enum Command {
     /// Show what happened: nodes that came and went, shards that moved, failovers and how long they took
     Events(events::Arguments),
     /// Hand a node's shards to the others, one RESUME each, and give it none until `undrain`
+    #[command(after_help = changes::DRAIN)]
     Drain(changes::NodeArguments),
     /// Let a node take its part again
+    #[command(after_help = changes::UNDRAIN)]
     Undrain(changes::NodeArguments),
     /// Hand a shard to a node
     Move(changes::MoveArguments),
@@ -126,7 +128,9 @@ Examples:
   apolo backup bot.apolo                        what the bot keeps, as a file; `restore` puts it back
   apolo bench distribution --shards 16          how evenly guilds fall on shards
 
-Every flag has an environment variable and a key in the file that --config names.
+A node's settings have a flag, an environment variable and a key in the file that --config names. Secrets have only
+variables, since arguments and files are read by more people: DISCORD_TOKEN, APOLO_API_TOKEN and APOLO_BOT_TOKEN, each
+also with _FILE behind it and the name of a file that holds it.
 Exit status: 0 done, 1 failed, 64 usage or configuration.";
 
 /// Runs the command that was typed.

@@ -27,7 +27,7 @@ Examples:
   DISCORD_TOKEN=any apolo run --discord-api http://127.0.0.1:9900/api/v10   against `apolo simulate`
   apolo run --total-shards 32 --reshard             change the number of shards; says first what it costs
 
-SIGTERM and SIGINT end it in good order within 10 s; the next start resumes every session.";
+SIGTERM and SIGINT end it in good order within 30 s; the next start resumes every session.";
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     node(configure(arguments.flags)?, arguments.reshard).await

@@ -17,6 +17,14 @@ use super::{
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Any node answers for its cluster. What fails is said first, with what to do.
+
+Examples:
+  apolo status --watch
+  apolo status --ready && echo takes part
+  apolo status --json | jq '.nodes[] | {name, role, shards}'
+  apolo status --endpoint http://10.0.0.7:3000")]
 pub(super) struct Arguments {
     /// Print what the API says, as JSON
     #[arg(long)]

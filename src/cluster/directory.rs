@@ -266,7 +266,7 @@ impl Shared {
         if self.foreign.fetch_add(1, Relaxed) == 0 {
             warn!(
                 %address,
-                "a member of another cluster is at one of this cluster's addresses, and is ignored; check --peer and --discover"
+                "a member of another cluster is at one of this cluster's addresses, and is ignored; check --peers and --discover"
             );
         }
     }

@@ -154,7 +154,7 @@ impl Display for Waiting {
             }
             Self::Few { seen, expect } => write!(
                 f,
-                "{} of {expect} nodes are seen ({}); start the others, or name them with --peer or --discover",
+                "{} of {expect} nodes are seen ({}); start the others, or name them with --peers or --discover",
                 seen.len(),
                 list(seen)
             ),
@@ -183,7 +183,7 @@ impl Display for Waiting {
             ),
             Self::OtherView { name } => write!(
                 f,
-                "{name} sees other nodes than this one; give all the same --peer and --discover"
+                "{name} sees other nodes than this one; give all the same --peers and --discover"
             ),
             Self::Founder { name } => write!(f, "all agree; {name} founds the cluster"),
             Self::BeingFormed { cluster, name, founder } => write!(

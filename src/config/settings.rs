@@ -59,7 +59,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "endpoint",
         env: &["APOLO_ENDPOINT"],
         placeholder: "URL",
-        help: "Ask the node at this HTTP address instead of the one on the data directory's socket",
+        help: "Ask the node at this HTTP address instead of the one on the data directory's socket; there, what changes something needs its token in APOLO_API_TOKEN[_FILE]",
         expected: "a base URL such as http://127.0.0.1:3000",
         default: None,
         scope: Scope::Client,

@@ -157,6 +157,9 @@ impl<'a> Connection<'a> {
     /// Runs the connection to its end, and closes it. Returns also for how long it was ready.
     pub(super) async fn run(mut self, around: &mut Around<'_>) -> (Outcome, Option<Duration>) {
         let (outcome, close) = self.live(around).await;
+        if !matches!(outcome, Outcome::Stopped) {
+            self.count_failure();
+        }
         let ready_for = match self.stage {
             Stage::Ready { since } => Some(since.elapsed()),
             Stage::Opening
@@ -172,6 +175,21 @@ impl<'a> Connection<'a> {
             self.link.close(wait).await;
         }
         (outcome, ready_for)
+    }
+
+    /// Counts a RESUME or an IDENTIFY that came to nothing.
+    fn count_failure(&self) {
+        match self.stage {
+            Stage::Resuming => {
+                metrics::counter!("apolo_gateway_resumes_total", "outcome" => "failed")
+                    .increment(1);
+            }
+            Stage::Identifying { .. } => {
+                metrics::counter!("apolo_gateway_identifies_total", "outcome" => "failed")
+                    .increment(1);
+            }
+            Stage::Opening | Stage::WaitingForPermit | Stage::Ready { .. } => {}
+        }
     }
 
     /// The loop. Returns also how long to wait for the answer to a close frame, if one is to be sent.
@@ -319,7 +337,6 @@ impl<'a> Connection<'a> {
                 request.open();
                 self.permit = Some(permit);
                 self.stage = Stage::Identifying { since: now };
-                metrics::counter!("apolo_gateway_identifies_total").increment(1);
             }
             Ok(_) => {
                 *waiting = Some(request.again(around.permits.as_ref(), around.shard));

@@ -118,6 +118,7 @@ impl Connection<'_> {
             // What was to be replayed begins before it: nothing of the session had been handled yet.
             return self.offer(sequence, name, json, None);
         }
+        metrics::counter!("apolo_gateway_identifies_total", "outcome" => "accepted").increment(1);
         self.core.start_session(id, resume_url.unwrap_or_default(), sequence);
         self.behind = false;
         self.held = Held::default();
@@ -141,7 +142,7 @@ impl Connection<'_> {
         if self.stage == Stage::Resuming {
             self.core.catching_up &= self.behind;
             self.stage = Stage::Ready { since: self.now };
-            metrics::counter!("apolo_gateway_resumes_total").increment(1);
+            metrics::counter!("apolo_gateway_resumes_total", "outcome" => "accepted").increment(1);
             self.core.connect(true);
         }
         ControlFlow::Break(Pumped::Changed)

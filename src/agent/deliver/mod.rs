@@ -417,7 +417,9 @@ impl Deliverer {
         }
         if let Some(failure) = failure {
             self.outcomes.failed(&failure);
-            error!(shard = self.shared.shard.0, %sequence, %failure, "a handler failed");
+            // In quotes, since it may hold what a user wrote: a line's end in it must not end the log's line.
+            let failure = failure.to_string();
+            error!(shard = self.shared.shard.0, %sequence, ?failure, "a handler failed");
         }
         if generation == self.generation {
             self.tracker.finish(sequence);
