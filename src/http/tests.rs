@@ -121,6 +121,25 @@ async fn health_turns_red_where_the_disk_does_not_answer() {
 }
 
 #[tokio::test]
+async fn startup_is_true_once_the_data_directory_is_open_whatever_the_node_waits_for() {
+    let running = start(None).await;
+    let startup_of = async |started, waiting: Option<&str>| {
+        let mut view = running.source.view.lock().unwrap().clone();
+        (view.started, view.waiting) = (started, waiting.map(str::to_owned));
+        *running.source.view.lock().unwrap() = view;
+        running.json("/startup").await
+    };
+
+    let (opening, body) = startup_of(false, Some("opening its data directory")).await;
+    let (waits, _) = startup_of(true, Some("1 of 3 nodes are seen")).await;
+    let (member, _) = startup_of(true, None).await;
+
+    assert_eq!(opening, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body["waiting"], "opening its data directory");
+    assert_eq!((waits, member), (StatusCode::OK, StatusCode::OK));
+}
+
+#[tokio::test]
 async fn ready_metrics_and_the_table_are_served() {
     let running = start(None).await;
 

@@ -87,7 +87,7 @@ pub(super) async fn tell(bot: Arc<dyn DynBot>, mut inbox: mpsc::Receiver<(Contex
         let bot = Arc::clone(&bot);
         let told = AssertUnwindSafe(async move { bot.notice(context, notice).await });
         if let Err(panic) = told.catch_unwind().await {
-            error!(shard = shard.0, failure = %Failure::panic(panic.as_ref()), "a notice handler failed");
+            error!(shard = shard.0, failure = ?Failure::panic(panic.as_ref()).to_string(), "a notice handler failed");
         }
     }
 }

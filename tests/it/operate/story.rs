@@ -58,9 +58,25 @@ async fn a_drain_is_told_by_every_node_with_how_long_the_handoffs_took() {
         let only: ShardHistory = serde_json::from_slice(&only.stdout).expect("JSON");
         assert!(only.history.iter().all(|entry| entry.shards.contains(&moved.shards[0])));
     }
+    let lines = said(&cluster.apolo(0, &["events"]).await);
+    assert!(lines.contains(&format!("{drained} hands its shards to the others")), "{lines}");
     let none = cluster.apolo(0, &["shards", "6"]).await;
     assert_eq!(none.status.code(), Some(1));
     assert!(said(&none).contains("there is no shard 6: there are 6, from 0 on"), "{}", said(&none));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_drained_while_no_other_takes_shards_says_that_it_keeps_them() {
+    let cluster = Cluster::of(1, 2).await;
+    cluster.whole(1).await;
+    for words in [&["health"][..], &["health", "--ready"]] {
+        let output = cluster.apolo(0, words).await;
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    }
+
+    let output = cluster.apolo(0, &["drain", "node-1"]).await;
+
+    assert!(said(&output).contains("keeps its 2 shards for now"), "{}", said(&output));
 }
 
 #[tokio::test(flavor = "multi_thread")]
