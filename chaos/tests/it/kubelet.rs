@@ -1,5 +1,5 @@
-//! `apolo-chaos cluster kubelet` has the other scenarios: a freeze lasts for as long as the manifest's liveness probe
-//! and grace period together.
+//! `apolo-chaos cluster kubelet` has the frozen leader too, which lasts for as long as the manifest's liveness probe and
+//! grace period together.
 
 use apolo_chaos::clusters::{
     ClusterOptions, KubeletOptions, KubeletReport, Manifest, Scenario, kubelet,
@@ -40,4 +40,18 @@ async fn pods_that_are_all_deleted_at_once_come_back_and_resume_every_shard() {
     let report = run(Scenario::AllDeleted).await;
 
     assert!(report.holds() && report.gaps.count() >= 24, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_pods_become_five_and_three_again_under_load() {
+    let report = run(Scenario::Scale).await;
+
+    assert!(report.holds() && report.gaps.count() > 0, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_lost_with_its_volume_is_replaced_by_an_empty_one() {
+    let report = run(Scenario::NodeLost).await;
+
+    assert!(report.holds() && report.gaps.count() >= 8, "{report}");
 }
