@@ -4,12 +4,13 @@ use std::{
     error::Error,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::unix::net::UnixStream,
+    path::Path,
     time::Duration,
 };
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header::CONTENT_TYPE};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::{net::UnixStream, time::timeout};
 use url::Url;
 
 use crate::config::Config;
@@ -47,6 +48,16 @@ struct Problem {
     error: String,
 }
 
+/// Whether somebody listens at the directory's socket. The file alone proves nothing: a process that was killed leaves it.
+async fn has_listener(data_dir: &Path) -> bool {
+    let Ok(socket) = SocketPath::of(data_dir) else { return false };
+    // Where nobody takes the connection in time the node hangs, which is for the probe to find out.
+    match timeout(PROBE_TIME_MAX, UnixStream::connect(socket.path())).await {
+        Ok(connected) => connected.is_ok(),
+        Err(_elapsed) => true,
+    }
+}
+
 impl Client {
     /// The node that `config` names.
     pub(super) fn new(config: &Config) -> Result<Self, Failure> {
@@ -77,13 +88,8 @@ impl Client {
 
     /// The node that `config` names; or, where nobody listens at its socket since it opens its data directory still,
     /// whoever has its HTTP port on this machine. For probes, which need no right.
-    pub(super) fn for_probes(config: &Config) -> Result<Self, Failure> {
-        // The file alone proves nothing: a process that was killed leaves it.
-        let listens = || {
-            let socket = SocketPath::of(&config.data_dir);
-            socket.is_ok_and(|socket| UnixStream::connect(socket.path()).is_ok())
-        };
-        if config.endpoint.is_some() || listens() {
+    pub(super) async fn for_probes(config: &Config) -> Result<Self, Failure> {
+        if config.endpoint.is_some() || has_listener(&config.data_dir).await {
             return Self::new(config);
         }
         let host = match config.http_addr.ip() {

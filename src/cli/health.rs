@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let client = Client::for_probes(&configure(arguments.flags)?)?;
+    let client = Client::for_probes(&configure(arguments.flags)?).await?;
     if arguments.ready {
         let readiness: Readiness = client.probe("ready").await?;
         let failing: Vec<_> = readiness

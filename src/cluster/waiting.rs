@@ -127,6 +127,11 @@ pub enum Waiting {
     },
     /// This node is a member, and too few voters reach each other to commit that it is here.
     NoQuorum,
+    /// This node is a member, and asks Discord who the bot is and how many shards it has.
+    Discord {
+        /// Why it has no answer with which it can go on.
+        problem: Option<String>,
+    },
     /// No member has let this node in yet, which has a token.
     Invited {
         /// Who was asked, and what came of it.
@@ -234,6 +239,12 @@ impl Display for Waiting {
                 "its cluster has no quorum: fewer voters than that reach each other, so no shard runs; start the \
                  others, or, if they are gone for good, see `apolo recover --help`",
             ),
+            Self::Discord { problem: None } => {
+                f.write_str("a member of its cluster; asking Discord who the bot is and how many shards it has")
+            }
+            Self::Discord { problem: Some(problem) } => {
+                write!(f, "a member of its cluster, and no shard starts yet: {problem}; Discord is asked again")
+            }
             Self::Invited { reasons } if reasons.is_empty() => {
                 f.write_str("there is nobody to show the token to: no peer is known yet")
             }

@@ -40,8 +40,9 @@ const NO_QUORUM: &str = "fewer voters than a quorum reach each other, so no shar
 ///
 /// A shard that was connected and is getting its connection back doesn't count against it: Discord asks every shard
 /// to reconnect now and then. One that never was, is parked, halted or dead does: a process that runs without its
-/// shards must not look well. But where most shards of the other nodes are not connected either, a dead one is not this
-/// node's fault, and to take all nodes out of service would only hide what they say of it.
+/// shards must not look well. But where most shards of the other nodes are not connected either, one that is dead, or was
+/// taken over and is to resume here, is not this node's fault, and to take all nodes out of service would only hide what
+/// they say of it.
 #[must_use]
 pub fn readiness(view: &View) -> Readiness {
     let mut conditions = vec![
@@ -128,9 +129,11 @@ fn shards(view: &View) -> Condition {
     let out = is_out_for_all(view);
     let failing: Vec<String> = Trouble::ALL
         .into_iter()
-        .filter(|trouble| !(out && *trouble == Trouble::Dead))
         .filter_map(|trouble| {
-            let list = list(own().filter(|row| Trouble::of(row) == Some(trouble)))?;
+            let counts = |row: &&ShardRow| {
+                Trouble::of(row) == Some(trouble) && !(out && trouble.may_be_discords(row))
+            };
+            let list = list(own().filter(counts))?;
             Some(format!("{}: {list}", trouble.as_str()))
         })
         .collect();
@@ -142,11 +145,11 @@ fn shards(view: &View) -> Condition {
             return failing.join("; ");
         }
         let mut words = format!("{} here", own().count());
-        let dead = list(own().filter(|row| row.status == ShardStatus::Dead));
-        if let Some(list) = dead.filter(|_| out) {
+        let excused = |row: &&ShardRow| Trouble::of(row).is_some_and(|it| it.may_be_discords(row));
+        if let Some(list) = list(own().filter(excused)).filter(|_| out) {
             words.push_str(&format!(
                 "; most shards of the other nodes are not connected either, so Discord or the way to it is down; \
-                 dead: {list}"
+                 without a connection: {list}"
             ));
         }
         let back = own().filter(|row| row.status == ShardStatus::Disconnected);
@@ -176,6 +179,15 @@ impl Trouble {
             ShardStatus::Dead => Some(Self::Dead),
             ShardStatus::Spawning => Some(Self::NotYet),
             ShardStatus::Ready | ShardStatus::Disconnected => None,
+        }
+    }
+
+    /// Whether it is Discord's where Discord is down: a shard that has no session was never connected anywhere.
+    const fn may_be_discords(self, row: &ShardRow) -> bool {
+        match self {
+            Self::Dead => true,
+            Self::NotYet => row.session.is_some(),
+            Self::Halted | Self::Parked => false,
         }
     }
 
@@ -210,7 +222,7 @@ mod tests {
         Excess, Halt, Target,
         view::{STALL_MAX, tests::view},
     };
-    use crate::model::ShardId;
+    use crate::model::{SessionNumber, ShardId};
 
     fn failing(view: &View) -> Vec<String> {
         let readiness = readiness(view);
@@ -251,7 +263,15 @@ mod tests {
         }
         assert_eq!(failing(&view), Vec::<String>::new());
         let said = &readiness(&view).conditions.pop().unwrap().detail;
-        assert!(said.contains("Discord or the way to it is down; dead: 0, 1"), "{said}");
+        assert!(said.contains("way to it is down; without a connection: 0, 1"), "{said}");
+
+        // One that was taken over meanwhile is to resume here; one without a session was never connected anywhere.
+        view.shards[1].status = ShardStatus::Spawning;
+        assert_eq!(failing(&view), Vec::<String>::new());
+        view.shards[1].session = None;
+        assert_eq!(failing(&view), ["shards: not connected yet: 1"]);
+        (view.shards[1].status, view.shards[1].session) =
+            (ShardStatus::Dead, Some(SessionNumber(1)));
 
         // One that comes back first is no proof against the rest.
         view.shards[2].status = ShardStatus::Ready;

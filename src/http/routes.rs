@@ -36,7 +36,7 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(super) const INDEX: &str = "apolo (in a browser this is the dashboard)
-/health               200 while the process lives and its disk answers; the system's health
+/health               200 while the process turns and its disk answers; the system's health
 /ready                200 or 503; every condition and whether it holds
 /startup              200 once the data directory is open; no other node is needed for it
 /metrics              Prometheus

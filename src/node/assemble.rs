@@ -34,6 +34,7 @@ use super::{
 };
 use crate::agent::{self, Agent, Board, ClusterPermits};
 use crate::bot::DynBot;
+use crate::cluster::Waiting;
 use crate::config::Config;
 use crate::consumer::Hub;
 use crate::control::{self, Control, Wishes};
@@ -68,6 +69,7 @@ impl Parts {
         self,
         member: Member,
         mut discord: Discord,
+        waiting: &watch::Sender<Option<Waiting>>,
     ) -> Result<Node, NodeError> {
         let raft = member.raft.clone();
         let stop = Stops::default();
@@ -79,7 +81,7 @@ impl Parts {
             Control::new(raft.clone(), member.right.clone(), Some(&member.transport), options);
         // From here on: without a leader's loop there is no leader that grants or plans.
         let control = self.threads.spawn(control.run(stop.rest.clone()));
-        let settled = discord.settle(&raft).await;
+        let settled = discord.settle(&raft, waiting).await;
         let settled = settled.and_then(|url| {
             let gateway = connection(&self.config, &self.token, url)?;
             let token = self.bot_port.as_ref().map(|_| consumers::token(&self.config));

@@ -35,7 +35,8 @@ pub(super) fn no_outcome(error: &ProposeError) -> String {
         ProposeError::Unknown { .. } | ProposeError::Stopped(_) => {
             format!("{error}; `apolo status` shows whether it came to pass")
         }
-        ProposeError::Overloaded | ProposeError::TooLong { .. } => format!("{error}; try again"),
+        ProposeError::Overloaded => format!("{error}; try again"),
+        ProposeError::TooLong { .. } => error.to_string(),
     }
 }
 

@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -13,6 +16,7 @@ use super::{
     NodeError, commit,
     facts::{self, Application, FactsError, Plan, Wanted},
 };
+use crate::cluster::Waiting;
 use crate::config::Config;
 use crate::gateway::{GatewayInfo, Rest, RestError};
 use crate::model::{SHARDS_MAX, ShardTotal, UnixMillis};
@@ -24,6 +28,9 @@ const KNOWN_FACTS_PATIENCE: Duration = Duration::from_millis(800);
 
 /// Between two looks at the session start limit and the recommended shard count.
 const REFRESH: Duration = Duration::from_secs(3_600);
+
+/// Between two rounds of tries that have come to nothing.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Discord's REST API, as a node uses it.
 #[derive(Debug)]
@@ -45,8 +52,35 @@ impl Discord {
         Self { rest, wanted, asked: false }
     }
 
-    /// Fixes the facts of a new cluster, or checks those of an old one, and returns the gateway's URL.
-    pub(super) async fn settle(&mut self, raft: &Handle) -> Result<String, NodeError> {
+    /// Fixes the facts of a new cluster, or checks those of an old one, and returns the gateway's URL. What passes by
+    /// itself is waited for: to be started again and again would only spend Discord's patience.
+    pub(super) async fn settle(
+        &mut self,
+        raft: &Handle,
+        waiting: &watch::Sender<Option<Waiting>>,
+    ) -> Result<String, NodeError> {
+        let mut problem = None;
+        loop {
+            waiting.send_replace(Some(Waiting::Discord { problem: problem.clone() }));
+            let pause = match self.settle_once(raft).await {
+                Err(NodeError::Facts(error @ FactsError::Unaffordable { .. })) => {
+                    problem = Some(error.to_string());
+                    self.next_refresh(raft)
+                }
+                Err(NodeError::Discord(error)) if error.is_retryable() => {
+                    problem = Some(error.to_string());
+                    ASK_AGAIN
+                }
+                settled => return settled,
+            };
+            let why = problem.as_deref().unwrap_or_default();
+            warn!(why, seconds = pause.as_secs(), "no shard starts yet; Discord is asked again");
+            waiting.send_replace(Some(Waiting::Discord { problem: problem.clone() }));
+            sleep(pause).await;
+        }
+    }
+
+    async fn settle_once(&mut self, raft: &Handle) -> Result<String, NodeError> {
         let state = state(raft);
         let asked = self.ask();
         let known = state.facts().zip(state.gateway().cloned());

@@ -37,6 +37,8 @@ pub(super) struct Entry {
     pub(super) candidates: Candidates,
     /// Shows what is waited for.
     pub(super) waiting: watch::Sender<Option<Waiting>>,
+    /// True from the moment on at which the data directory is this process's.
+    pub(super) opened: watch::Sender<bool>,
     pub(super) stop: CancellationToken,
 }
 
@@ -73,6 +75,7 @@ impl Entry {
             Err(NodeError::Store(error)) => self.recover(error).await?,
             opened => opened?,
         };
+        self.opened.send_replace(true);
         self.waiting.send_replace(Some(Waiting::Looking));
         for repair in &opened.repairs {
             warn!(?repair, "the data directory was repaired");

@@ -139,9 +139,7 @@ impl NodeError {
     /// Whether the operator's settings are at fault, rather than the machine or Discord.
     #[must_use]
     pub const fn is_usage(&self) -> bool {
-        // A day that can't pay for all shards ends by itself.
-        let affordable = !matches!(self, Self::Facts(FactsError::Unaffordable { .. }));
-        let settings = matches!(
+        matches!(
             self,
             Self::Config(_)
                 | Self::Facts(_)
@@ -149,7 +147,6 @@ impl NodeError {
                 | Self::Peer(_)
                 | Self::JoinToken { .. }
                 | Self::LeafUseless { .. }
-        );
-        affordable && settings
+        )
     }
 }

@@ -89,7 +89,9 @@ impl Source for Front {
         match self.node.get() {
             Some(node) => node.metrics(),
             None => {
-                gauges::publish_waiting(&self.view());
+                // Who asks Discord is a member: its start was committed by a leader.
+                let led = matches!(*self.waiting.borrow(), Some(Waiting::Discord { .. }));
+                gauges::publish_waiting(&self.view(), led);
                 self.metrics.as_ref().map(Metrics::render).unwrap_or_default()
             }
         }

@@ -22,9 +22,9 @@ pub(super) struct More {
 }
 
 /// Sets the gauges of a node that waits for its cluster: alerts must find that it is not well.
-pub(super) fn publish_waiting(view: &View) {
+pub(super) fn publish_waiting(view: &View, led: bool) {
     whether_ready(view);
-    gauge!("apolo_raft_has_leader").set(0.0);
+    gauge!("apolo_raft_has_leader").set(is(led));
     gauge!("apolo_lease_holds").set(0.0);
 }
 

@@ -97,6 +97,7 @@ pub(super) struct Stays {
 pub(super) async fn let_go(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(), Stays> {
     let until = Instant::now() + LET_GO_WITHIN;
     let asked = async {
+        let mut in_doubt = false;
         loop {
             let refused = match ask_to_go(raft, wishes, me).await {
                 Ok(()) => return Ok(()),
@@ -106,8 +107,8 @@ pub(super) async fn let_go(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result
                 refused,
                 WishError::Refused(WishRefusal::Last | WishRefusal::NoQuorum { .. })
             );
+            in_doubt |= may_come_to_pass(&refused);
             if for_good || Instant::now() >= until {
-                let in_doubt = !matches!(refused, WishError::Refused(_));
                 return Err(Stays { reason: refused.to_string(), in_doubt });
             }
             sleep(RETRY).await;
@@ -124,6 +125,14 @@ pub(super) async fn let_go(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result
     }
 }
 
+/// Whether a removal that was answered so may be committed all the same.
+const fn may_come_to_pass(answer: &WishError) -> bool {
+    match answer {
+        WishError::Refused(WishRefusal::Failed(_)) | WishError::Unreached { .. } => true,
+        WishError::Refused(_) | WishError::NoLeader => false,
+    }
+}
+
 async fn ask_to_go(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(), WishError> {
     if raft.is_leader() {
         wishes.ask(Wish::TransferLeader { to: None }).await?;
@@ -133,4 +142,19 @@ async fn ask_to_go(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result<(), Wis
 
 fn others_take_shards(state: &State, me: NodeId) -> bool {
     state.nodes().iter().any(|(id, node)| *id != me && node.takes_shards())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_that_says_no_takes_the_doubt_away() {
+        let failed = WishRefusal::Failed("the change of the members takes too long".to_owned());
+        let unreached = WishError::Unreached { leader: NodeId(1), why: "it is gone".to_owned() };
+        assert!(may_come_to_pass(&WishError::Refused(failed)) && may_come_to_pass(&unreached));
+
+        let no = WishError::Refused(WishRefusal::NoQuorum { living: 1, needed: 2 });
+        assert!(!may_come_to_pass(&no) && !may_come_to_pass(&WishError::NoLeader));
+    }
 }

@@ -155,7 +155,7 @@ impl Member {
         store::say_farewell(&self.data_dir, &self.farewell(false)).map_err(NodeError::Farewell)
     }
 
-    /// Notes that this node is about to leave its cluster: its directory is emptied before it is used again, if it has.
+    /// Notes that this node is about to leave its cluster, in case it is killed before it hears whether it has.
     pub(super) fn intend_farewell(&self) -> io::Result<()> {
         store::intend_farewell(&self.data_dir, &self.farewell(true))
     }

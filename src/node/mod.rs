@@ -187,10 +187,10 @@ impl Node {
         let serve = http::Options { listener, data_dir: None, token: config.api_token.clone() };
         let http = http::Server::start(serve, Arc::clone(&front) as Arc<dyn http::Source>)
             .map_err(NodeError::Socket)?;
-        let mut opened = waiting.subscribe();
+        let (opened, mut is_open) = watch::channel(false);
         // From here on the directory is this process's: who looks into it is told what the node waits for.
         let socket = async {
-            match opened.wait_for(|waiting| *waiting != Some(Waiting::Opening)).await {
+            match is_open.wait_for(|open| *open).await {
                 Ok(_) => http.serve_socket(&config.data_dir).map_err(NodeError::Socket),
                 Err(_never_opened) => Ok(()),
             }
@@ -199,7 +199,8 @@ impl Node {
         let stop = CancellationToken::new();
         let _stopped_if_dropped = stop.clone().drop_guard();
         let threads = Threads::start().map_err(NodeError::Threads)?;
-        let entry = Entry { config: config.clone(), candidates, waiting, stop };
+        let told = waiting.clone();
+        let entry = Entry { config: config.clone(), candidates, waiting, opened, stop };
         let entered = threads.run(async move { entry.enter().await });
         let member = match tokio::try_join!(entered, socket) {
             Ok((member, ())) => member,
@@ -220,7 +221,7 @@ impl Node {
             http_addr,
             bot_port,
         };
-        parts.assemble(member, discord).await
+        parts.assemble(member, discord, &told).await
     }
 
     /// This node's id.

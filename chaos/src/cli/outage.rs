@@ -16,6 +16,9 @@ pub(super) struct Outage {
     /// Discord has forgotten every session by then.
     #[arg(long)]
     sessions_end: bool,
+    /// A node is killed in the middle of it.
+    #[arg(long)]
+    kill: bool,
     /// Seconds after which a shard counts as dead (SHARD_TIMEOUT).
     #[arg(long, default_value_t = 180)]
     shard_timeout: u64,
@@ -28,6 +31,7 @@ impl Outage {
             lasts: Duration::from_secs(self.seconds),
             sessions_end: self.sessions_end,
             shard_timeout: Duration::from_secs(self.shard_timeout),
+            kills: self.kill,
         };
         let told = |second| bar.set_position(second);
         let report = outage(&self.size.options()?, options, told).await?;

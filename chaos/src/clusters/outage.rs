@@ -50,6 +50,8 @@ pub struct OutageOptions {
     pub sessions_end: bool,
     /// `SHARD_TIMEOUT`: from when on a shard counts as dead.
     pub shard_timeout: Duration,
+    /// Whether a node is killed in the middle of it: the others take over what can't be resumed yet.
+    pub kills: bool,
 }
 
 /// What the outage came to.
@@ -117,15 +119,14 @@ pub async fn outage(
     // Who owns every shard can't tell an outage from a fault of its own.
     running.spread().await?;
     sleep(LOAD).await;
-    let nodes = running.nodes.http_addresses();
-    let simulator = &running.simulator;
-    let before = simulator.truth();
-    simulator.set_event_rate(0.0);
-    simulator.inject(Fault::Down).map_err(std::io::Error::other)?;
-    let (probes, told_after) = probe(&nodes, options.lasts, told).await;
-    let attempts = attempts(&before, &simulator.truth(), options.lasts, cluster.shards);
-    simulator.clear_faults();
-    simulator.set_event_rate(cluster.event_rate);
+    let before = running.simulator.truth();
+    running.simulator.set_event_rate(0.0);
+    running.simulator.inject(Fault::Down).map_err(std::io::Error::other)?;
+    let (probes, told_after) = probe_while_down(&mut running, options, told).await?;
+    let attempts = attempts(&before, &running.simulator.truth(), options.lasts, cluster.shards);
+    running.simulator.clear_faults();
+    running.simulator.set_event_rate(cluster.event_rate);
+    let nodes = living(&running);
     let began = Instant::now();
     let connected = running.connected("every shard is back", BACK_WITHIN);
     let (connected, on_return) = with_probes(connected, &nodes).await;
@@ -150,6 +151,30 @@ pub async fn outage(
         attempts,
         options,
     })
+}
+
+/// Asks every node how it is, also after one was killed, if one is.
+async fn probe_while_down(
+    running: &mut Cluster,
+    options: OutageOptions,
+    told: impl Fn(u64),
+) -> Result<((usize, usize), Option<Duration>), ClusterError> {
+    let half = options.lasts / 2;
+    let (before, told_before) = probe(&living(running), half, &told).await;
+    if options.kills {
+        let last = running.nodes.living().last().unwrap_or_default();
+        running.kill(last).await?;
+    }
+    let rest = options.lasts - half;
+    let told = |second| told(half.as_secs() + second);
+    let (after, told_after) = probe(&living(running), rest, told).await;
+    let told_after = told_before.or_else(|| Some(half + told_after?));
+    Ok(((before.0 + after.0, before.1 + after.1), told_after))
+}
+
+fn living(running: &Cluster) -> Vec<SocketAddr> {
+    let all = running.nodes.http_addresses();
+    running.nodes.living().map(|nth| all[nth]).collect()
 }
 
 /// Asks every node how it is for as long as the outage lasts.
@@ -209,9 +234,10 @@ fn attempts(before: &Truth, after: &Truth, lasts: Duration, shards: u32) -> f64 
 
 impl fmt::Display for OutageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let OutageOptions { lasts, shard_timeout, sessions_end } = self.options;
+        let OutageOptions { lasts, shard_timeout, sessions_end, kills } = self.options;
         let sessions = if sessions_end { "gone" } else { "kept" };
-        writeln!(f, "Discord down for   {lasts:?}, sessions {sessions}")?;
+        let killed = if kills { ", a node killed in the middle" } else { "" };
+        writeln!(f, "Discord down for   {lasts:?}, sessions {sessions}{killed}")?;
         writeln!(f, "probes             {} of {} not 200", self.probes.1, self.probes.0)?;
         match self.told_after {
             Some(after) => writeln!(

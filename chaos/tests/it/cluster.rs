@@ -61,7 +61,8 @@ async fn while_discord_is_down_nodes_stay_alive_and_say_so_and_then_every_shard_
     let _alone = crate::MACHINE.lock().await;
     let seconds = Duration::from_secs;
     let shard_timeout = seconds(3);
-    let down = OutageOptions { lasts: seconds(8), sessions_end: false, shard_timeout };
+    let down =
+        OutageOptions { lasts: seconds(12), sessions_end: false, shard_timeout, kills: true };
 
     let report = outage(&options(3), down, |_| ()).await.unwrap();
 

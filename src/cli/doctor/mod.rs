@@ -121,7 +121,7 @@ fn line(finding: &Finding) -> String {
 
 /// The node that runs on this data directory, if one does.
 async fn running(config: &Config) -> bool {
-    match super::client::Client::for_probes(config) {
+    match super::client::Client::for_probes(config).await {
         Ok(client) => client.probe::<crate::http::HealthBody>("health").await.is_ok(),
         Err(_) => false,
     }

@@ -171,6 +171,20 @@ async fn a_pod_that_is_killed_while_it_leaves_comes_back_as_a_new_node_too() {
     assert!(!directory.join("leaving").exists());
 }
 
+/// As a node of the same cluster writes it before it asks to be let go: the version, the cluster, the node, the time.
+fn farewell_of(other: &[u8], node: NodeId) -> Vec<u8> {
+    let (head, _) = other.split_at(19);
+    assert_eq!(head[..3], [2, 1, 16], "a farewell of one that may return, with a cluster");
+    let mut bytes = [head, &[1]].concat();
+    let mut rest = node.0;
+    while rest >= 0x80 {
+        bytes.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    bytes.extend([rest as u8, 9]);
+    bytes
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_pod_meant_to_do_is_forgotten_once_it_runs_as_a_member() {
     let (mut cluster, kubernetes) = on_kubernetes(3, "the pod's").await;
@@ -180,8 +194,9 @@ async fn what_a_pod_meant_to_do_is_forgotten_once_it_runs_as_a_member() {
     cluster.stop(2).await;
     kubernetes.scale(3);
     cluster.stop(1).await;
-    // As it is written before a node asks to be let go.
-    fs::copy(directories[1].join("left"), directories[0].join("leaving")).expect("a farewell");
+    let farewell = fs::read(directories[1].join("left")).expect("the other's farewell");
+    let own = farewell_of(&farewell, before[1].expect("it had an id"));
+    fs::write(directories[0].join("leaving"), own).expect("a file");
 
     cluster.start(vec![1, 2]).await;
 
