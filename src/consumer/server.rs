@@ -160,7 +160,7 @@ async fn knock(stream: TcpStream, door: Arc<Door>, _place: OwnedSemaphorePermit)
 
 fn admit(door: &Arc<Door>, mut request: Request<Incoming>) -> Response<String> {
     let Some((hub, _)) = door.inside.get() else {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "this node is no member of a cluster yet");
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "this node takes no part yet");
     };
     let accept = match handshake::check(&request, &hub.token) {
         Ok(accept) => accept,

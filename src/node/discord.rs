@@ -59,23 +59,23 @@ impl Discord {
         raft: &Handle,
         waiting: &watch::Sender<Option<Waiting>>,
     ) -> Result<String, NodeError> {
-        let mut problem = None;
+        waiting.send_replace(Some(Waiting::Discord { problem: None }));
         loop {
-            waiting.send_replace(Some(Waiting::Discord { problem: problem.clone() }));
-            let pause = match self.settle_once(raft).await {
+            let (problem, pause) = match self.settle_once(raft).await {
                 Err(NodeError::Facts(error @ FactsError::Unaffordable { .. })) => {
-                    problem = Some(error.to_string());
-                    self.next_refresh(raft)
+                    (error.to_string(), self.next_refresh(raft))
                 }
                 Err(NodeError::Discord(error)) if error.is_retryable() => {
-                    problem = Some(error.to_string());
-                    ASK_AGAIN
+                    (error.to_string(), ASK_AGAIN)
                 }
                 settled => return settled,
             };
-            let why = problem.as_deref().unwrap_or_default();
-            warn!(why, seconds = pause.as_secs(), "no shard starts yet; Discord is asked again");
-            waiting.send_replace(Some(Waiting::Discord { problem: problem.clone() }));
+            warn!(
+                problem,
+                seconds = pause.as_secs(),
+                "no shard starts yet; Discord is asked again"
+            );
+            waiting.send_replace(Some(Waiting::Discord { problem: Some(problem) }));
             sleep(pause).await;
         }
     }

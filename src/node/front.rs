@@ -16,6 +16,9 @@ use crate::state::user::{RestoreStep, Restored};
 use crate::telemetry::Metrics;
 use crate::timeline::Timeline;
 
+/// What is said to whoever asks more of a node that waits than how it is.
+const NOT_YET: &str = "this node takes no part yet; `apolo status` says what it waits for";
+
 /// What is shown from the beginning: that the node waits, and then the node.
 #[derive(Debug)]
 pub(super) struct Front {
@@ -100,46 +103,50 @@ impl Source for Front {
     fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, String>> {
         match self.node.get() {
             Some(node) => node.change(change),
-            None => async { Err("this node is no member of a cluster yet".to_owned()) }.boxed(),
+            None => not_yet(),
         }
     }
 
     fn tokens(&self, ask: TokenAsk) -> BoxFuture<'_, Result<TokenAnswer, String>> {
         match self.node.get() {
             Some(node) => node.tokens(ask),
-            None => async { Err("this node is no member of a cluster yet".to_owned()) }.boxed(),
+            None => not_yet(),
         }
     }
 
     fn kv(&self, request: KvRequest) -> BoxFuture<'_, Result<KvAnswer, KvProblem>> {
         match self.node.get() {
             Some(node) => node.kv(request),
-            None => async { Err(no_member()) }.boxed(),
+            None => unavailable(),
         }
     }
 
     fn backup(&self) -> BoxFuture<'_, Result<BackupStream, KvProblem>> {
         match self.node.get() {
             Some(node) => node.backup(),
-            None => async { Err(no_member()) }.boxed(),
+            None => unavailable(),
         }
     }
 
     fn restore(&self, step: RestoreStep) -> BoxFuture<'_, Result<Option<Restored>, KvProblem>> {
         match self.node.get() {
             Some(node) => node.restore(step),
-            None => async { Err(no_member()) }.boxed(),
+            None => unavailable(),
         }
     }
 
     fn unhalt(&self) -> BoxFuture<'_, Result<Unhalted, String>> {
         match self.node.get() {
             Some(node) => node.unhalt(),
-            None => async { Err("this node is no member of a cluster yet".to_owned()) }.boxed(),
+            None => not_yet(),
         }
     }
 }
 
-fn no_member() -> KvProblem {
-    KvProblem::Unavailable("this node is no member of a cluster yet".to_owned())
+fn not_yet<T: Send + 'static>() -> BoxFuture<'static, Result<T, String>> {
+    ready(Err(NOT_YET.to_owned())).boxed()
+}
+
+fn unavailable<T: Send + 'static>() -> BoxFuture<'static, Result<T, KvProblem>> {
+    ready(Err(KvProblem::Unavailable(NOT_YET.to_owned()))).boxed()
 }

@@ -125,11 +125,14 @@ pub(super) async fn let_go(raft: &Handle, wishes: &Wishes, me: NodeId) -> Result
     }
 }
 
-/// Whether a removal that was answered so may be committed all the same.
+/// Whether a removal that was answered so may be committed all the same. Where no leader is found any more, one may have
+/// begun it before it was lost.
 const fn may_come_to_pass(answer: &WishError) -> bool {
     match answer {
-        WishError::Refused(WishRefusal::Failed(_)) | WishError::Unreached { .. } => true,
-        WishError::Refused(_) | WishError::NoLeader => false,
+        WishError::Refused(WishRefusal::Failed(_))
+        | WishError::Unreached { .. }
+        | WishError::NoLeader => true,
+        WishError::Refused(_) => false,
     }
 }
 
@@ -153,8 +156,9 @@ mod tests {
         let failed = WishRefusal::Failed("the change of the members takes too long".to_owned());
         let unreached = WishError::Unreached { leader: NodeId(1), why: "it is gone".to_owned() };
         assert!(may_come_to_pass(&WishError::Refused(failed)) && may_come_to_pass(&unreached));
+        assert!(may_come_to_pass(&WishError::NoLeader));
 
         let no = WishError::Refused(WishRefusal::NoQuorum { living: 1, needed: 2 });
-        assert!(!may_come_to_pass(&no) && !may_come_to_pass(&WishError::NoLeader));
+        assert!(!may_come_to_pass(&no));
     }
 }
