@@ -273,8 +273,10 @@ pub enum KvProblem {
     Malformed(String),
     /// What there is forbids it.
     Conflict(String),
-    /// It can't be done now.
+    /// It can't be done now, and may be asked again: nothing was changed, or it counts once.
     Unavailable(String),
+    /// It may have happened, or may yet. Read before it is asked again.
+    InDoubt(String),
 }
 
 impl KvText {
@@ -336,6 +338,7 @@ pub(super) fn refused(why: KvProblem) -> Response {
         KvProblem::Malformed(why) => problem(StatusCode::BAD_REQUEST, &why),
         KvProblem::Conflict(why) => problem(StatusCode::CONFLICT, &why),
         KvProblem::Unavailable(why) => problem(StatusCode::SERVICE_UNAVAILABLE, &why),
+        KvProblem::InDoubt(why) => problem(StatusCode::GATEWAY_TIMEOUT, &why),
     }
 }
 

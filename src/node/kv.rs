@@ -209,8 +209,7 @@ pub(super) fn problem(error: KvError) -> KvProblem {
     let why = error.to_string();
     match error {
         KvError::Refused(_) | KvError::Compacted(_) => KvProblem::Conflict(why),
-        KvError::Unavailable | KvError::InDoubt | KvError::Busy | KvError::Stopped => {
-            KvProblem::Unavailable(why)
-        }
+        KvError::Unavailable | KvError::Busy => KvProblem::Unavailable(why),
+        KvError::InDoubt | KvError::Stopped => KvProblem::InDoubt(why),
     }
 }

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use apolo::{
     http::{KvDone, KvRequest, KvRow},
-    kv::{KvError, UserRefusal},
+    kv::UserRefusal,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{
@@ -17,9 +17,6 @@ use crate::linear::{Answer, Ask, Held, Row};
 
 /// More than an answer to these clients has.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-
-/// What a node says that does not know its cluster yet.
-const STARTING: &str = "this node is no member of a cluster yet";
 
 /// What a node has said.
 #[derive(Debug, Eq, PartialEq)]
@@ -87,7 +84,8 @@ pub(super) fn understand(ask: &Ask, status: u16, body: &[u8]) -> io::Result<Said
     let understood = match status {
         200 => done(ask, body).map(Said::Done),
         409 => problem(body).and_then(|why| conflict(&why)),
-        503 => problem(body).map(|why| unavailable(&why)),
+        503 => problem(body).map(|_| Said::Nothing),
+        504 => problem(body).map(|_| Said::Unknown),
         _ => None,
     };
     understood.ok_or_else(|| {
@@ -131,12 +129,6 @@ fn conflict(why: &str) -> Option<Said> {
     (why == mismatch).then_some(Said::Done(Answer::Mismatch { current }))
 }
 
-fn unavailable(why: &str) -> Said {
-    let nothing = [KvError::Unavailable, KvError::Busy];
-    let nothing = why == STARTING || nothing.iter().any(|error| why == error.to_string());
-    if nothing { Said::Nothing } else { Said::Unknown }
-}
-
 fn problem(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Problem {
@@ -171,13 +163,9 @@ mod tests {
         let done = Said::Done(Answer::Put { revision: 5 });
         let body = r#"{"revision":5,"number":null,"token":null}"#;
         assert_eq!(understood(&put, 200, body), Some(done));
-        for (error, said) in [
-            (KvError::Unavailable, Said::Nothing),
-            (KvError::Busy, Said::Nothing),
-            (KvError::InDoubt, Said::Unknown),
-            (KvError::Stopped, Said::Unknown),
-        ] {
-            assert_eq!(understood(&put, 503, &problem(error.to_string())), Some(said));
+        for (status, said) in [(503, Said::Nothing), (504, Said::Unknown)] {
+            let words = problem("whatever it says".to_owned());
+            assert_eq!(understood(&put, status, &words), Some(said));
         }
         assert_eq!(understood(&Ask::Get, 200, "null"), Some(Said::Done(Answer::Row(None))));
     }
