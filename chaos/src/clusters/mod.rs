@@ -34,7 +34,7 @@ pub use kills::{KillsReport, cluster_kills};
 pub use kubelet::{KubeletOptions, KubeletReport, Manifest, ManifestError, Scenario, kubelet};
 pub use linear::{LinearOptions, LinearReport, Recorded, linear};
 pub use memory::{MemoryReport, move_all, power_loss, restore_old_copy, wipe_majority, wipe_one};
-pub use outage::{OutageOptions, OutageReport, outage};
+pub use outage::{OutageOptions, OutageReport, Probes, outage};
 pub use partition::{Cut, PartitionReport, Shape, partition};
 pub use probes::{ProbesReport, probes};
 pub use rolling::{RollingReport, rolling_restart};

@@ -1,33 +1,26 @@
 //! Discord is down, for as long as one likes: nobody answers, and no event happens meanwhile. Nodes stay alive and say
 //! how they are; when Discord is back every shard resumes, or, where its sessions are gone, identifies in its turn.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+mod probing;
+
+pub use probing::Probes;
+
+use std::{fmt, time::Duration};
 
 use apolo::simulator::{Fault, Simulator, Truth};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::{
     account::Account,
     cluster::{Cluster, ClusterError, ClusterOptions, LOAD, discord_options},
-    nodes::request,
 };
+use probing::{all_say_up, living, probe_while_down, with_probes};
 
 /// Replayed by the simulator, of the moment before the outage.
 const REPLAYED: Duration = Duration::from_secs(10);
 
 /// `HEALTH_CHECK_INTERVAL`, unless the shard timeout is shorter.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-
-/// What an answer begins with that a probe takes for success.
-const OK: &str = "HTTP/1.1 200 ";
-
-/// What `/ready` says where no shard of any node is connected.
-const DOWN: &str = "Discord or the way to it is down";
-
-/// Between two probes of a node.
-const PROBE_EVERY: Duration = Duration::from_millis(500);
-
-const PROBE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Sessions that last outlive the outage by this.
 const SESSIONS_LAST: Duration = Duration::from_secs(600);
@@ -59,11 +52,11 @@ pub struct OutageOptions {
 pub struct OutageReport {
     /// What must hold.
     pub account: Account,
-    /// Probes of `/health` and `/ready`, and those that not every node answered with 200.
-    pub probes: (usize, usize),
-    /// The same between Discord's return and the last shard's connection: a node whose shards come back later than most
-    /// is not ready.
-    pub on_return: (usize, usize),
+    /// Of `/health` and `/ready`, as long as Discord is down.
+    pub probes: Probes,
+    /// Of `/ready`, between Discord's return and the last shard's connection: a node whose shards come back later than
+    /// most is not ready.
+    pub on_return: Probes,
     /// From the outage until every node's `/ready` said that no shard of any node is connected.
     pub told_after: Option<Duration>,
     /// From Discord's return to the last shard's connection.
@@ -87,7 +80,7 @@ impl OutageReport {
         } else {
             self.account.holds()
         };
-        self.probes.1 == 0 && told && sessions
+        self.probes.red == 0 && told && sessions
     }
 }
 
@@ -132,7 +125,7 @@ pub async fn outage(
     let (connected, on_return) = with_probes(connected, &nodes).await;
     connected?;
     let back_after = began.elapsed();
-    while !all(&nodes, "/ready", |answer| answer.starts_with(OK) && !answer.contains(DOWN)).await {
+    while !all_say_up(&nodes).await {
         if began.elapsed() > BACK_WITHIN {
             return Err(running.late("every node says so", BACK_WITHIN, "no".to_owned()));
         }
@@ -153,79 +146,6 @@ pub async fn outage(
     })
 }
 
-/// Asks every node how it is, also after one was killed, if one is.
-async fn probe_while_down(
-    running: &mut Cluster,
-    options: OutageOptions,
-    told: impl Fn(u64),
-) -> Result<((usize, usize), Option<Duration>), ClusterError> {
-    let half = options.lasts / 2;
-    let (before, told_before) = probe(&living(running), half, &told).await;
-    if options.kills {
-        let last = running.nodes.living().last().unwrap_or_default();
-        running.kill(last).await?;
-    }
-    let rest = options.lasts - half;
-    let told = |second| told(half.as_secs() + second);
-    let (after, told_after) = probe(&living(running), rest, told).await;
-    let told_after = told_before.or_else(|| Some(half + told_after?));
-    Ok(((before.0 + after.0, before.1 + after.1), told_after))
-}
-
-fn living(running: &Cluster) -> Vec<SocketAddr> {
-    let all = running.nodes.http_addresses();
-    running.nodes.living().map(|nth| all[nth]).collect()
-}
-
-/// Asks every node how it is for as long as the outage lasts.
-async fn probe(
-    nodes: &[SocketAddr],
-    lasts: Duration,
-    told: impl Fn(u64),
-) -> ((usize, usize), Option<Duration>) {
-    let (began, mut probes, mut told_after) = (Instant::now(), (0, 0), None);
-    while began.elapsed() < lasts {
-        for path in ["/health", "/ready"] {
-            probes.0 += 1;
-            probes.1 += usize::from(!all(nodes, path, |answer| answer.starts_with(OK)).await);
-        }
-        if told_after.is_none() && all(nodes, "/ready", |answer| answer.contains(DOWN)).await {
-            told_after = Some(began.elapsed());
-        }
-        told(began.elapsed().as_secs());
-        sleep(PROBE_EVERY.min(lasts.saturating_sub(began.elapsed()))).await;
-    }
-    (probes, told_after)
-}
-
-/// Asks every node whether it is ready until something has come about.
-async fn with_probes<T>(
-    something: impl Future<Output = T>,
-    nodes: &[SocketAddr],
-) -> (T, (usize, usize)) {
-    let (mut probes, mut something) = ((0, 0), std::pin::pin!(something));
-    loop {
-        tokio::select! {
-            done = &mut something => return (done, probes),
-            () = sleep(PROBE_EVERY) => {}
-        }
-        probes.0 += 1;
-        probes.1 += usize::from(!all(nodes, "/ready", |answer| answer.starts_with(OK)).await);
-    }
-}
-
-/// Whether every node answers so.
-async fn all(nodes: &[SocketAddr], path: &str, so: impl Fn(&str) -> bool) -> bool {
-    let text = format!("GET {path} HTTP/1.1\r\nHost: apolo\r\nConnection: close\r\n\r\n");
-    for node in nodes {
-        let answer = timeout(PROBE_WITHIN, request(*node, &text)).await.ok().flatten();
-        if !answer.is_some_and(|answer| so(&String::from_utf8_lossy(&answer))) {
-            return false;
-        }
-    }
-    true
-}
-
 fn attempts(before: &Truth, after: &Truth, lasts: Duration, shards: u32) -> f64 {
     let count = |truth: &Truth| truth.faults.get("down").copied().unwrap_or_default();
     let struck = count(after).saturating_sub(count(before)) as f64;
@@ -238,7 +158,7 @@ impl fmt::Display for OutageReport {
         let sessions = if sessions_end { "gone" } else { "kept" };
         let killed = if kills { ", a node killed in the middle" } else { "" };
         writeln!(f, "Discord down for   {lasts:?}, sessions {sessions}{killed}")?;
-        writeln!(f, "probes             {} of {} not 200", self.probes.1, self.probes.0)?;
+        writeln!(f, "probes             {}", self.probes)?;
         match self.told_after {
             Some(after) => writeln!(
                 f,
@@ -247,8 +167,7 @@ impl fmt::Display for OutageReport {
             None => writeln!(f, "/ready says why    never; {shard_timeout:?} is SHARD_TIMEOUT")?,
         }
         writeln!(f, "connections tried  {:.1} a minute and shard", self.attempts)?;
-        let (all, red) = self.on_return;
-        writeln!(f, "/ready meanwhile   {red} of {all} not 200 of every node")?;
+        writeln!(f, "/ready meanwhile   {}", self.on_return)?;
         writeln!(f, "all shards back    {:.1?} after Discord", self.back_after)?;
         writeln!(f, "/ready unsays it   {:.0?} after that", self.unsaid_after)?;
         write!(f, "{}", self.account)
