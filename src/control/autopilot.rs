@@ -34,7 +34,7 @@ const LAG_MAX: u64 = 100;
 pub(super) enum Change {
     /// These are to vote, in one joint step.
     Voters(BTreeSet<NodeId>),
-    /// This learner's identity has been taken over by another's: it is gone for good.
+    /// This node, which has no vote, is gone for good.
     Forget(NodeId),
     /// Every member reads this format.
     Format(Format),
@@ -97,13 +97,13 @@ impl Autopilot {
             voters.insert(candidate);
             return Some(Change::Voters(voters));
         }
-        let learners = sight.members.learners.iter();
-        let mut replaced = learners.filter(|id| is_replaced(**id, sight));
-        let replaced = replaced.next().map(|id| Change::Forget(*id));
-        replaced.or_else(|| {
-            let (format, since) = self.allowed?;
-            (now.since(since) >= SOAK).then_some(Change::Format(format))
-        })
+        let mut learners = sight.members.learners.iter().copied();
+        let replaced = learners.find(|id| is_replaced(*id, sight));
+        if let Some(gone) = replaced.or_else(|| left_over(sight)) {
+            return Some(Change::Forget(gone));
+        }
+        let (format, since) = self.allowed?;
+        (now.since(since) >= SOAK).then_some(Change::Format(format))
     }
 
     fn look(&mut self, now: Moment, sight: &Sight<'_>) {
@@ -182,6 +182,13 @@ fn is_replaced(id: NodeId, sight: &Sight<'_>) -> bool {
     sight.nodes.iter().any(|(other, node)| {
         *other != id && node.name == old.name && node.presence == Presence::Present
     })
+}
+
+/// A lost node that is no member any more: whoever took it out did not come to tell the state. A node that joins is a
+/// member before the state knows it.
+fn left_over(sight: &Sight<'_>) -> Option<NodeId> {
+    let mut lost = sight.nodes.iter().filter(|(_, node)| node.presence == Presence::Lost);
+    lost.find(|(id, _)| !sight.members.contains(**id)).map(|(id, _)| *id)
 }
 
 #[cfg(test)]
@@ -319,6 +326,16 @@ mod tests {
         rig.members.voters = [1, 3, 4].map(NodeId).into();
         rig.members.learners = [2].map(NodeId).into();
         assert_eq!(rig.decide_after(Duration::ZERO), Some(Change::Forget(NodeId(2))));
+    }
+
+    #[test]
+    fn a_node_whose_removal_was_cut_short_is_forgotten_once_it_is_lost() {
+        let mut rig = Rig::new(3, 1);
+        rig.members.learners.clear();
+        assert_eq!(rig.decide_after(REPLACE_AFTER), None, "it may be on its way out");
+
+        rig.lose(4);
+        assert_eq!(rig.look(), Some(Change::Forget(NodeId(4))));
     }
 
     #[test]

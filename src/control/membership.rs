@@ -81,7 +81,11 @@ impl Membership {
             info!(?change, "changing the cluster");
             let changed = match &change {
                 Change::Voters(voters) => raft.set_voters(&members, voters.clone(), true).await,
-                Change::Forget(node) => raft.remove_learner(&members, *node).await,
+                Change::Forget(node) if members.contains(*node) => {
+                    raft.remove_learner(&members, *node).await
+                }
+                // A removal before this one was not told the state.
+                Change::Forget(_) => Ok(()),
                 // Who has joined meanwhile was not asked.
                 Change::Format(_) if *raft.members().borrow() != *members => return,
                 Change::Format(_) => Ok(()),
