@@ -29,7 +29,10 @@ StatefulSet (--kubernetes-api). For a node that is dead there is `apolo remove`.
 
 Examples:
   apolo leave --data-dir /var/lib/apolo
-  kubectl exec apolo-bot-2 -- apolo leave; kubectl scale statefulset apolo-bot --replicas=2")]
+
+  kubectl exec apolo-bot-3 -- apolo leave
+  kubectl exec apolo-bot-0 -- apolo status                     once it names apolo-bot-3 no longer:
+  kubectl scale statefulset apolo-bot --replicas=3")]
 pub(super) struct Arguments {
     #[command(flatten)]
     flags: ClientFlags,

@@ -53,6 +53,10 @@ pub fn readiness(view: &View) -> Readiness {
         condition("lease", view.lease, || {
             match (view.lease, &view.leader) {
                 (true, _) => "may run shards".to_owned(),
+                // It has not asked for it.
+                (false, Some(_)) if view.waiting.is_some() => {
+                    "has no right to run shards yet".to_owned()
+                }
                 (false, None) => "has no right to run shards".to_owned(),
                 // The last leader is known for as long as there is no other.
                 (false, Some(leader)) => format!(

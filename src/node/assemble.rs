@@ -20,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::{
     Node, NodeError, Stops,
     consumers::{self, BotPort},
+    core::Core,
     discord::Discord,
     front::Front,
     kv,
@@ -29,7 +30,6 @@ use super::{
     residents::Here,
     story, target,
     threads::Threads,
-    ticks::Ticks,
     view::NodeView,
 };
 use crate::agent::{self, Agent, Board, ClusterPermits};
@@ -81,7 +81,10 @@ impl Parts {
             Control::new(raft.clone(), member.right.clone(), Some(&member.transport), options);
         // From here on: without a leader's loop there is no leader that grants or plans.
         let control = self.threads.spawn(control.run(stop.rest.clone()));
-        let settled = discord.settle(&raft, waiting).await;
+        let settled = tokio::select! {
+            settled = discord.settle(&raft, waiting) => settled,
+            ended = member.ended() => Err(ended),
+        };
         let settled = settled.and_then(|url| {
             let gateway = connection(&self.config, &self.token, url)?;
             let token = self.bot_port.as_ref().map(|_| consumers::token(&self.config));
@@ -90,10 +93,14 @@ impl Parts {
         let (gateway, bot_token) = match settled {
             Ok(settled) => settled,
             Err(error) => {
-                drop(raft);
                 stop.rest.cancel();
                 let _ = control.await;
                 self.http.stop().await;
+                // Nobody else must hold what is to be let go.
+                drop((raft, self.front));
+                if let NodeError::OldCopy(reason) = error {
+                    return Err(member.set_aside(reason).await);
+                }
                 member.leave().await;
                 return Err(error);
             }
@@ -108,7 +115,6 @@ impl Parts {
         let (draining, leave) = (CancellationToken::new(), Arc::new(Notify::new()));
         let mut view = self.view(&member, (&board, &kv), doors.wishes.clone());
         (view.draining, view.leave) = (draining.clone(), Arc::clone(&leave));
-        self.threads.spawn(view.ticks.clone().watch(raft.clone(), stop.rest.clone()));
         self.show(view, &member);
         if let Some((port, token)) = self.bot_port.as_ref().zip(bot_token) {
             port.open(&self.config, self.hub(port, token, (&board, &ipc), raft.states()));
@@ -152,7 +158,7 @@ impl Parts {
             neighbours: Neighbours::new(member.me, member.transport.clone()),
             metrics: self.metrics.clone(),
             started: Instant::now(),
-            ticks: Ticks::new(),
+            core: Core { raft: member.raft.clone(), ticks: member.ticks.clone() },
             draining: CancellationToken::new(),
             shards_per_pod: self.config.shards_per_pod,
             bot_port: self.bot_port.as_ref().map(BotPort::shown),

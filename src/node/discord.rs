@@ -3,7 +3,7 @@
 //! A restarted node does not wait for it: its facts, its sessions and its URLs are committed. It asks all the same, in
 //! the background, since a token that belongs to another bot must be told from an outage.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -52,16 +52,25 @@ impl Discord {
         Self { rest, wanted, asked: false }
     }
 
-    /// Fixes the facts of a new cluster, or checks those of an old one, and returns the gateway's URL. What passes by
-    /// itself is waited for: to be started again and again would only spend Discord's patience.
+    /// Fixes the facts of a new cluster, or checks those of an old one, and returns the gateway's URL. Until there are
+    /// facts, what passes by itself is waited for: to be started again and again would only spend Discord's patience. From
+    /// then on this node has shards, which are others' to run where it can't.
     pub(super) async fn settle(
         &mut self,
         raft: &Handle,
         waiting: &watch::Sender<Option<Waiting>>,
     ) -> Result<String, NodeError> {
         waiting.send_replace(Some(Waiting::Discord { problem: None }));
-        loop {
-            let (problem, pause) = match self.settle_once(raft).await {
+        let mut states = raft.states();
+        let are_fixed = |state: &Arc<State>| state.facts().is_some();
+        while !are_fixed(&state(raft)) {
+            let settled = tokio::select! {
+                biased;
+                // Another node's answer will do.
+                Ok(_) = states.wait_for(are_fixed) => break,
+                settled = self.settle_once(raft) => settled,
+            };
+            let (problem, pause) = match settled {
                 Err(NodeError::Facts(error @ FactsError::Unaffordable { .. })) => {
                     (error.to_string(), self.next_refresh(raft))
                 }
@@ -76,8 +85,9 @@ impl Discord {
                 "no shard starts yet; Discord is asked again"
             );
             waiting.send_replace(Some(Waiting::Discord { problem: Some(problem) }));
-            sleep(pause).await;
+            let _ = timeout(pause, states.wait_for(are_fixed)).await;
         }
+        self.settle_once(raft).await
     }
 
     async fn settle_once(&mut self, raft: &Handle) -> Result<String, NodeError> {
@@ -160,7 +170,11 @@ impl Discord {
         match plan {
             Plan::Keep(facts) => {
                 let needed = before.shards().values().filter(|held| held.session().is_none());
-                self.afford(raft, u32::try_from(needed.count()).unwrap_or(u32::MAX))?;
+                let needed = u32::try_from(needed.count()).unwrap_or(u32::MAX);
+                if let Err(error) = self.afford(raft, needed) {
+                    // Who has a session needs none, and of the others each waits by itself.
+                    warn!(%error, "shards without a session wait for identifies");
+                }
                 recommend(facts.total, gateway.recommended);
             }
             Plan::Fix(facts) => commit(raft, Command::FixFacts(facts)).await?,
@@ -174,7 +188,7 @@ impl Discord {
         Ok(url)
     }
 
-    /// Before the first shard is started, the day must be able to pay for all of them. Later a shard waits by itself.
+    /// Whether the day can pay for all, asked once: later a shard waits by itself.
     fn afford(&self, raft: &Handle, needed: u32) -> Result<(), FactsError> {
         let state = state(raft);
         let ledger = state.ledger();
@@ -202,8 +216,8 @@ impl Discord {
     }
 }
 
-fn state(raft: &Handle) -> std::sync::Arc<State> {
-    std::sync::Arc::clone(&raft.states().borrow())
+fn state(raft: &Handle) -> Arc<State> {
+    Arc::clone(&raft.states().borrow())
 }
 
 /// Takes Discord's answer for what it can be: at least one shard, at least one identify at once.

@@ -11,9 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    NodeError, enrol,
+    NodeError,
+    core::Core,
+    enrol,
     identity::{Held, Proof, Trust},
     member::{Member, name_members, watch_quorum},
+    ticks::Ticks,
 };
 use crate::cluster::{Candidates, Directory, Outcome as Found, Seek, Standing, Waiting, directory};
 use crate::config::Config;
@@ -39,6 +42,8 @@ pub(super) struct Entry {
     pub(super) waiting: watch::Sender<Option<Waiting>>,
     /// True from the moment on at which the data directory is this process's.
     pub(super) opened: watch::Sender<bool>,
+    /// Shows how the member is, from the moment on at which there is one.
+    pub(super) core: watch::Sender<Option<Core>>,
     pub(super) stop: CancellationToken,
 }
 
@@ -255,6 +260,9 @@ impl Entry {
         let authority = proof.directory();
         let stop = CancellationToken::new();
         let (mut tasks, named) = self.keep_finding(&raft, &transport, promise.as_ref(), met, &stop);
+        let ticks = Ticks::new();
+        tasks.push(tokio::spawn(ticks.clone().watch(raft.clone(), stop.clone())));
+        self.core.send_replace(Some(Core { raft: raft.clone(), ticks: ticks.clone() }));
         tasks.push(tokio::spawn(watch_quorum(right.clone(), stop.clone())));
         tasks.push(tokio::spawn(proof.look_after(
             Arc::clone(&credentials),
@@ -274,6 +282,7 @@ impl Entry {
             data_dir,
             boot,
             raft,
+            ticks,
             right,
             transport,
             credentials,
@@ -326,11 +335,13 @@ impl Entry {
         let entered = member.take_place(self, forms, promise, named);
         let entered = tokio::select! {
             entered = entered => entered,
-            failure = member.raft.fatal() => Err(NodeError::Failed(failure)),
-            reason = member.old_copy() => Err(NodeError::OldCopy(reason)),
-            () = member.raft.is_removed() => Err(NodeError::Removed),
+            ended = member.ended() => Err(ended),
             () = self.stop.cancelled() => Err(NodeError::Stopped),
         };
+        if entered.is_err() {
+            // Nobody else must hold what is to be let go.
+            self.core.send_replace(None);
+        }
         match entered {
             Ok(()) => {
                 enrol::receive(&member.raft, &member.transport, authority);

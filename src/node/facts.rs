@@ -76,7 +76,7 @@ pub enum FactsError {
     },
     /// The day's identifies don't suffice.
     #[error(
-        "starting {needed} shards takes {needed} identifies, but of today's {total} only {remaining} are left and {reserve} of these are kept for shards that lose their session: {needed} > {remaining} - {reserve}; the count starts anew in {hours} h {minutes} min. Exceeding it would make Discord drop every session and reset the token. It is waited for"
+        "starting {needed} shards takes {needed} identifies, but of today's {total} only {remaining} are left and {reserve} of these are kept for shards that lose their session: {needed} > {remaining} - {reserve}; the count starts anew in {hours} h {minutes} min. Exceeding it would make Discord drop every session and reset the token"
     )]
     Unaffordable {
         /// Shards without a session.

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use tokio::{sync::watch, time::Instant};
 
-use super::{gauges, neighbours::Look, rows::millis, view::NodeView};
+use super::{core::Core, gauges, neighbours::Look, rows::millis, view::NodeView};
 use crate::cluster::Waiting;
 use crate::http::{
     self, BackupStream, Change, Changed, KvAnswer, KvProblem, KvRequest, Source, TokenAnswer,
@@ -25,6 +25,7 @@ pub(super) struct Front {
     name: String,
     metrics: Option<Metrics>,
     waiting: watch::Receiver<Option<Waiting>>,
+    core: watch::Receiver<Option<Core>>,
     timeline: Timeline,
     started: Instant,
     node: OnceLock<NodeView>,
@@ -35,9 +36,10 @@ impl Front {
         name: String,
         metrics: Option<Metrics>,
         waiting: watch::Receiver<Option<Waiting>>,
+        core: watch::Receiver<Option<Core>>,
     ) -> Self {
-        let timeline = Timeline::new(UnixMillis::now());
-        Self { name, metrics, waiting, timeline, started: Instant::now(), node: OnceLock::new() }
+        let (timeline, started) = (Timeline::new(UnixMillis::now()), Instant::now());
+        Self { name, metrics, waiting, core, timeline, started, node: OnceLock::new() }
     }
 
     /// What other nodes are told of this one.
@@ -64,8 +66,12 @@ impl Source for Front {
         let waiting = self.waiting.borrow().clone();
         let started = waiting != Some(Waiting::Opening);
         let waiting = waiting.map(|waiting| waiting.to_string());
+        let core = self.core.borrow().clone();
+        // Without a lease that is renewed a leader is only known to lead while the others are in reach.
+        let led = core.as_ref().filter(|core| core.raft.reaches_quorum());
         View {
             started,
+            leader: led.and_then(Core::leader_name),
             node: http::Node {
                 name: self.name.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -73,7 +79,7 @@ impl Source for Front {
                 ..http::Node::default()
             },
             waiting: Some(waiting.unwrap_or_else(|| "being admitted: a cluster is found, and its leader has not let this node in yet; without a leader it can not".to_owned())),
-            ..View::default()
+            ..core.as_ref().map(Core::pulse).unwrap_or_default()
         }
     }
 
@@ -92,9 +98,7 @@ impl Source for Front {
         match self.node.get() {
             Some(node) => node.metrics(),
             None => {
-                // Who asks Discord is a member: its start was committed by a leader.
-                let led = matches!(*self.waiting.borrow(), Some(Waiting::Discord { .. }));
-                gauges::publish_waiting(&self.view(), led);
+                gauges::publish_waiting(&self.view());
                 self.metrics.as_ref().map(Metrics::render).unwrap_or_default()
             }
         }
@@ -149,4 +153,23 @@ fn not_yet<T: Send + 'static>() -> BoxFuture<'static, Result<T, String>> {
 
 fn unavailable<T: Send + 'static>() -> BoxFuture<'static, Result<T, KvProblem>> {
     ready(Err(KvProblem::Unavailable(NOT_YET.to_owned()))).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_has_started_once_its_store_is_open() {
+        let waiting = watch::Sender::new(Some(Waiting::Opening));
+        let nobody = watch::Sender::new(None);
+        let front = Front::new("apolo-0".to_owned(), None, waiting.subscribe(), nobody.subscribe());
+        assert!(!front.view().started);
+
+        for next in [Some(Waiting::Looking), Some(Waiting::Discord { problem: None }), None] {
+            waiting.send_replace(next);
+            let view = front.view();
+            assert!(view.started && view.waiting.is_some(), "{view:?}");
+        }
+    }
 }

@@ -22,10 +22,12 @@ pub(super) struct More {
 }
 
 /// Sets the gauges of a node that waits for its cluster: alerts must find that it is not well.
-pub(super) fn publish_waiting(view: &View, led: bool) {
+pub(super) fn publish_waiting(view: &View) {
     whether_ready(view);
-    gauge!("apolo_raft_has_leader").set(is(led));
+    gauge!("apolo_raft_has_leader").set(is(view.leader.is_some()));
     gauge!("apolo_lease_holds").set(0.0);
+    gauge!("apolo_store_write_under_way_seconds").set(view.write_under_way_ms.map_or(0.0, seconds));
+    gauge!("apolo_core_silent_seconds").set(seconds(view.silent_ms));
 }
 
 fn whether_ready(view: &View) {

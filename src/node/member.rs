@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{NodeError, commit, entry::Entry, leave::FORGOTTEN_WITHIN};
+use super::{NodeError, commit, entry::Entry, leave::FORGOTTEN_WITHIN, ticks::Ticks};
 use crate::cluster::Waiting;
 use crate::config::Config;
 use crate::lease::Right;
@@ -38,6 +38,7 @@ pub(super) struct Member {
     pub(super) data_dir: PathBuf,
     pub(super) boot: BootEpoch,
     pub(super) raft: Handle,
+    pub(super) ticks: Ticks,
     pub(super) right: Right,
     pub(super) transport: Transport,
     pub(super) credentials: Arc<Credentials>,
@@ -111,8 +112,17 @@ impl Member {
         }
     }
 
+    /// Waits for what ends a member, whatever else it does.
+    pub(super) async fn ended(&self) -> NodeError {
+        tokio::select! {
+            failure = self.raft.fatal() => NodeError::Failed(failure),
+            () = self.raft.is_removed() => NodeError::Removed,
+            reason = self.old_copy() => NodeError::OldCopy(reason),
+        }
+    }
+
     /// Waits for a leader's word that the data directory is an old copy.
-    pub(super) async fn old_copy(&self) -> String {
+    async fn old_copy(&self) -> String {
         let mut told = self.told.clone();
         if told.wait_for(Option::is_some).await.is_err() {
             // The transport is gone, and nobody will ever say it.

@@ -8,6 +8,7 @@ mod assemble;
 mod backup;
 mod changes;
 mod consumers;
+mod core;
 mod discord;
 mod enrol;
 mod entry;
@@ -175,7 +176,9 @@ impl Node {
         let rest = Rest::new(&config.discord_api, token.clone(), RestLimits::default())?;
         let discord = Discord::new(rest, &config, reshard);
         let waiting = watch::Sender::new(Some(Waiting::Opening));
-        let front = Arc::new(Front::new(config.name.clone(), metrics.clone(), waiting.subscribe()));
+        let core = watch::Sender::new(None);
+        let (name, waits) = (config.name.clone(), waiting.subscribe());
+        let front = Arc::new(Front::new(name, metrics.clone(), waits, core.subscribe()));
         let serve = http::Options { listener, data_dir: None, token: config.api_token.clone() };
         let http = http::Server::start(serve, Arc::clone(&front) as Arc<dyn http::Source>)
             .map_err(NodeError::Socket)?;
@@ -192,7 +195,7 @@ impl Node {
         let _stopped_if_dropped = stop.clone().drop_guard();
         let threads = Threads::start().map_err(NodeError::Threads)?;
         let told = waiting.clone();
-        let entry = Entry { config: config.clone(), candidates, waiting, opened, stop };
+        let entry = Entry { config: config.clone(), candidates, waiting, opened, core, stop };
         let entered = threads.run(async move { entry.enter().await });
         let member = match tokio::try_join!(entered, socket) {
             Ok((member, ())) => member,
@@ -304,16 +307,13 @@ impl Node {
         let failure = tokio::select! {
             () = stop.cancelled() => return Event::Stop,
             () = self.leave.notified() => return Event::Leave,
-            failure = self.member.raft.fatal() => NodeError::Failed(failure),
+            ended = self.member.ended() => ended,
             _ = &mut self.agent => NodeError::Ended("the agent"),
             _ = &mut self.control => NodeError::Ended("the leader's loop"),
             Ok(Some(error)) = &mut self.discord => NodeError::Facts(error),
-            () = self.member.raft.is_removed() => NodeError::Removed,
-            reason = self.member.old_copy() => NodeError::OldCopy(reason),
         };
         Event::Failed(failure)
     }
-
 }
 
 /// Why a node does not just go on.

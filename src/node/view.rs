@@ -9,14 +9,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     backup, changes,
     consumers::ShownPort,
+    core::Core,
     gauges::{self, More},
     kv, leave,
     neighbours::{Look, Neighbours},
     respawn,
     rows::{add, as_known_here, halt, millis, row},
-    target,
-    ticks::Ticks,
-    tokens,
+    target, tokens,
 };
 use crate::agent::{Board, ShardNow};
 use crate::control::Wishes;
@@ -27,7 +26,7 @@ use crate::http::{
 use crate::kv::{Kv, TOTAL_BYTES_MAX};
 use crate::lease::Right;
 use crate::model::{NodeId, ShardId, UnixMillis};
-use crate::raft::{Handle, Leadership};
+use crate::raft::Handle;
 use crate::state::user::{RestoreStep, Restored};
 use crate::state::{self, Command, Drain, Outcome, Presence, Shard, State};
 use crate::telemetry::Metrics;
@@ -48,7 +47,7 @@ pub(super) struct NodeView {
     pub(super) neighbours: Neighbours,
     pub(super) metrics: Option<Metrics>,
     pub(super) started: Instant,
-    pub(super) ticks: Ticks,
+    pub(super) core: Core,
     pub(super) draining: CancellationToken,
     /// How many shards a node should run.
     pub(super) shards_per_pod: Option<u32>,
@@ -68,7 +67,7 @@ impl NodeView {
             *shards.entry(held.node).or_default() += 1;
         }
         let members = self.raft.members().borrow().clone();
-        let leader = self.leader();
+        let leader = self.core.leader();
         let row = |(id, node): (&NodeId, &state::Node)| NodeRow {
             id: id.to_string(),
             name: node.name.clone(),
@@ -109,17 +108,11 @@ impl NodeView {
             format: state.format(),
             never_started: self.never_started(state),
             term: state.lead().map_or(0, |lead| lead.term),
-            leader: self.leader().map(|leader| {
-                let known = state.nodes().get(&leader);
-                known.map_or_else(|| leader.to_string(), |node| node.name.clone())
-            }),
+            leader: self.core.leader_name(),
             lease: self.right.holds(),
             started: true,
             waiting: None,
             nodes: self.nodes(state),
-            store_failure: self.raft.failure().map(|failure| failure.to_string()),
-            write_under_way_ms: self.raft.write_under_way().map(millis),
-            silent_ms: millis(self.ticks.silent()),
             draining: self.draining.is_cancelled(),
             halted: state.ledger().halted().map(halt),
             identifies: state.ledger().limits(),
@@ -127,6 +120,7 @@ impl NodeView {
             kept: Kept { bytes: state.user().bytes(), limit: TOTAL_BYTES_MAX },
             consumers: self.bot_port.as_ref().map(ShownPort::view),
             shards: self.rows(state),
+            ..self.core.pulse()
         }
     }
 
@@ -149,13 +143,6 @@ impl NodeView {
         };
         let rows = self.board.shards().into_iter().filter_map(row).collect();
         Look { uptime_ms: millis(self.started.elapsed()), applied: state.applied(), rows }
-    }
-
-    fn leader(&self) -> Option<NodeId> {
-        match *self.raft.leadership().borrow() {
-            Leadership::Leading { .. } => Some(self.me),
-            Leadership::Following { leader } => leader,
-        }
     }
 
     fn state(&self) -> Arc<State> {

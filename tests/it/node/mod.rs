@@ -3,6 +3,7 @@
 mod behind;
 mod halt;
 mod tokens;
+mod waits;
 
 use std::{
     path::Path,
@@ -21,10 +22,7 @@ use apolo::{
     simulator::{self, Simulator},
 };
 use tempfile::TempDir;
-use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 /// For whatever must come about on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -141,40 +139,6 @@ async fn a_second_process_on_the_same_directory_is_refused() {
 
     assert!(matches!(second, Err(NodeError::Store(_))), "{second:?}");
     first.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_whose_day_can_not_pay_for_its_shards_waits_for_the_next_and_says_so() {
-    let options = simulator::Options {
-        recommended_shards: ShardTotal::new(2).expect("a valid total"),
-        session_start_remaining: 1,
-        ..simulator::Options::default()
-    };
-    let discord = Simulator::start(options).await.expect("the simulator starts");
-    let directory = TempDir::new().expect("a directory");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}/ready", listener.local_addr().expect("an address"));
-    let bot = Arc::new(ClosureBot::default());
-    let options = Options {
-        listener: Some(listener),
-        ..Options::new(config(&discord, directory.path()), bot)
-    };
-
-    let told = async {
-        loop {
-            let answer = reqwest::get(&url).await.expect("it answers").text().await.expect("text");
-            if answer.contains("no shard starts yet: starting 2 shards takes 2 identifies") {
-                return;
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::select! {
-        told = timeout(DEADLINE, told) => told.expect("it says so"),
-        started = Node::start(options) => panic!("{started:?}"),
-    }
-
-    assert_eq!(discord.truth().identifies_accepted, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
