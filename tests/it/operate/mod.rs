@@ -12,3 +12,4 @@ mod stop;
 mod story;
 pub(crate) mod support;
 mod transfer;
+mod watch;
