@@ -96,14 +96,18 @@ fn describe(view: &View, now: UnixMillis) -> String {
         None => text.push_str("the number of shards is not known yet\n"),
     }
     if let Some(limits) = view.identifies {
-        let resets = limits.resets_at.since(now).as_secs();
+        let resets = Duration::from_secs(limits.resets_at.since(now).as_secs());
         let _ = writeln!(
             text,
-            "identifies: {} of {} left today, {} at a time, full again in {}",
+            "identifies: {} of {} left today, {} at a time{}",
             thousands(limits.remaining.into()),
             thousands(limits.total.into()),
             limits.max_concurrency,
-            humantime::format_duration(Duration::from_secs(resets)),
+            // Discord says 0 until the day's first IDENTIFY, and is asked again soon.
+            match resets {
+                Duration::ZERO => String::new(),
+                resets => format!(", full again in {}", humantime::format_duration(resets)),
+            },
         );
     }
     if view.kept.bytes > 0 {

@@ -95,6 +95,13 @@ impl Discord {
         let asked = self.ask();
         let known = state.facts().zip(state.gateway().cloned());
         let needs_discord = self.wanted_differs(&state);
+        if let Some((facts, gateway)) = &known
+            && !self.wanted.reshard
+        {
+            // What is refused needs no answer, for which this node's shards would wait.
+            let bot = Application { id: facts.application, guilds: 0 };
+            facts::choose(Some(*facts), bot, gateway, &self.wanted)?;
+        }
         let answer = match known {
             Some((_, gateway)) if !needs_discord => {
                 match timeout(KNOWN_FACTS_PATIENCE, asked).await {

@@ -19,7 +19,7 @@ use apolo::{
     bot::ClosureBot,
     config::Config,
     node::Options,
-    simulator::{self, Simulator},
+    simulator::{self, Fault, Simulator},
 };
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
@@ -151,7 +151,11 @@ async fn a_change_of_the_total_is_refused_with_its_price_unless_it_is_meant() {
     let mut changed = config(&discord, directory.path());
     changed.total_shards = ShardTotal::new(4).ok();
 
-    let refused = Node::start(Options::new(changed.clone(), Arc::new(ClosureBot::default()))).await;
+    // Discord is not needed to say no, and a node that asked it would keep its shards from others meanwhile.
+    discord.inject(Fault::Down).expect("it can be injected");
+    let refused = Node::start(Options::new(changed.clone(), Arc::new(ClosureBot::default())));
+    let refused = timeout(DEADLINE, refused).await.expect("at once");
+    discord.clear_faults();
     let price = refused.expect_err("refused").to_string();
     assert!(price.contains("spends 4 of the") && price.contains("--reshard"), "{price}");
 
