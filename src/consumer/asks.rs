@@ -323,7 +323,7 @@ impl From<KvProblem> for Problem {
             KvProblem::Malformed(why) => Self::new("malformed", why),
             KvProblem::Conflict(why) => Self::new("conflict", why),
             KvProblem::Unavailable(why) => Self::new("unavailable", why),
-            KvProblem::InDoubt(why) => Self::new("in_doubt", why),
+            KvProblem::InDoubt(why) => Self::new("inDoubt", why),
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::kv::problem;
+use super::kv::unread;
 use crate::backup::frames;
 use crate::http::{BackupStream, KvProblem};
 use crate::kv::{Consistency, Kv};
@@ -42,7 +42,7 @@ pub(super) async fn backup(kv: &Kv) -> Result<BackupStream, KvProblem> {
         let why = format!("{BACKUPS_MAX} backups are being made already; try again soon");
         KvProblem::Unavailable(why)
     })?;
-    let state = kv.within(WITHIN).read(Consistency::Linearizable).await.map_err(problem)?;
+    let state = kv.within(WITHIN).read(Consistency::Linearizable).await.map_err(unread)?;
     let Some(cluster) = state.cluster() else {
         return Err(KvProblem::Unavailable("the cluster has not been formed yet".to_owned()));
     };

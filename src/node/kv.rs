@@ -102,7 +102,7 @@ pub(super) async fn kv(kv: &Kv, request: KvRequest) -> Result<KvAnswer, KvProble
 
 async fn read(kv: &Kv, local: bool) -> Result<std::sync::Arc<State>, KvProblem> {
     let consistency = if local { Consistency::Local } else { Consistency::Linearizable };
-    kv.read(consistency).await.map_err(problem)
+    kv.read(consistency).await.map_err(unread)
 }
 
 async fn change(kv: &Kv, op: UserOp) -> Result<KvAnswer, KvProblem> {
@@ -149,7 +149,7 @@ async fn watch(
         && bytes < ROWS_BYTES_MAX
         && let Ok(change) = timeout_at(until, watch.next()).await
     {
-        let change = change.map_err(problem)?;
+        let change = change.map_err(unread)?;
         bytes += if let UserChange::Put(value) = &change.change { value.len() } else { 0 };
         changes.push(described(change));
         until = last.min(Instant::now() + GATHER);
@@ -205,7 +205,15 @@ fn condition(expected: Expected) -> Result<Condition, KvProblem> {
     })
 }
 
-pub(super) fn problem(error: KvError) -> KvProblem {
+/// Why there is nothing to read. Nothing is in doubt then.
+pub(super) fn unread(error: KvError) -> KvProblem {
+    match problem(error) {
+        KvProblem::InDoubt(why) => KvProblem::Unavailable(why),
+        problem => problem,
+    }
+}
+
+fn problem(error: KvError) -> KvProblem {
     let why = error.to_string();
     match error {
         KvError::Refused(_) | KvError::Compacted(_) => KvProblem::Conflict(why),
