@@ -134,7 +134,7 @@ fn sight<'a>(
     Sight { members, nodes: state.nodes(), matched, last: state.applied().0, wanted }
 }
 
-/// The members first: what is left half done is seen in the state, and the autopilot ends it.
+/// The members first: what the state was not told then, the autopilot tells it.
 async fn take_out(
     proposer: &Proposer,
     sight: &Sight<'_>,

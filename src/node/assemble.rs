@@ -16,6 +16,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::warn;
 
 use super::{
     Node, NodeError, Stops,
@@ -44,7 +45,8 @@ use crate::ipc::{self, Handlers, Ipc};
 use crate::kubernetes::Pod;
 use crate::kv::Kv;
 use crate::model::{ShardId, ShardTotal, Token};
-use crate::state::State;
+use crate::raft::Handle;
+use crate::state::{Command, State};
 use crate::telemetry::Metrics;
 
 /// Between two foldings of the samples that have gathered.
@@ -93,16 +95,7 @@ impl Parts {
         let (gateway, bot_token) = match settled {
             Ok(settled) => settled,
             Err(error) => {
-                stop.rest.cancel();
-                let _ = control.await;
-                self.http.stop().await;
-                // Nobody else must hold what is to be let go.
-                drop((raft, self.front));
-                if let NodeError::OldCopy(reason) = error {
-                    return Err(member.set_aside(reason).await);
-                }
-                member.leave().await;
-                return Err(error);
+                return Err(Box::pin(self.give_up(member, raft, control, stop, error)).await);
             }
         };
         let here: Arc<dyn gateway::Permits> = Arc::new(doors.permits);
@@ -142,6 +135,36 @@ impl Parts {
             member,
             _threads: self.threads,
         })
+    }
+
+    /// Ends a member that can't run shards.
+    async fn give_up(
+        self,
+        member: Member,
+        raft: Handle,
+        control: JoinHandle<()>,
+        stop: Stops,
+        error: NodeError,
+    ) -> NodeError {
+        let is_member =
+            !matches!(error, NodeError::Failed(_) | NodeError::Removed | NodeError::OldCopy(_));
+        if is_member {
+            // It is known to be there: until it is lost, others would give it shards.
+            let stops = Command::StopNode { node: member.me, boot: member.boot };
+            if let Err(error) = raft.propose_at_the_end(stops).await {
+                warn!(%error, "the cluster could not be told that this node stops");
+            }
+        }
+        stop.rest.cancel();
+        let _ = control.await;
+        self.http.stop().await;
+        // Nobody else must hold what is to be let go.
+        drop((raft, self.front));
+        if let NodeError::OldCopy(reason) = error {
+            return member.set_aside(reason).await;
+        }
+        member.leave().await;
+        error
     }
 
     fn view(&self, member: &Member, (board, kv): (&Board, &Kv), wishes: Wishes) -> NodeView {

@@ -1,7 +1,7 @@
 //! What a node has to learn from Discord's REST API: who the bot is, how many shards, how many identifies.
 //!
-//! A restarted node does not wait for it: its facts, its sessions and its URLs are committed. It asks all the same, in
-//! the background, since a token that belongs to another bot must be told from an outage.
+//! A restarted node does not wait for it, unless it is to change the total: its facts, its sessions and its URLs are
+//! committed. It asks all the same, in the background, since a token that belongs to another bot must be told from an outage.
 
 use std::{sync::Arc, time::Duration};
 
@@ -64,13 +64,18 @@ impl Discord {
         let mut states = raft.states();
         let are_fixed = |state: &Arc<State>| state.facts().is_some();
         while !are_fixed(&state(raft)) {
-            let settled = tokio::select! {
-                biased;
+            let answer = tokio::select! {
                 // Another node's answer will do.
                 Ok(_) = states.wait_for(are_fixed) => break,
-                settled = self.settle_once(raft) => settled,
+                answer = self.ask() => answer,
+            };
+            let settled = match answer {
+                Ok(answer) => self.apply(raft, answer).await,
+                Err(error) => Err(error.into()),
             };
             let (problem, pause) = match settled {
+                // Another node was faster.
+                Err(_) if are_fixed(&state(raft)) => break,
                 Err(NodeError::Facts(error @ FactsError::Unaffordable { .. })) => {
                     (error.to_string(), self.next_refresh(raft))
                 }

@@ -65,10 +65,12 @@ impl Source for Front {
         }
         let waiting = self.waiting.borrow().clone();
         let started = waiting != Some(Waiting::Opening);
+        let let_in = matches!(waiting, Some(Waiting::Discord { .. }));
         let waiting = waiting.map(|waiting| waiting.to_string());
         let core = self.core.borrow().clone();
-        // Without a lease that is renewed a leader is only known to lead while the others are in reach.
-        let led = core.as_ref().filter(|core| core.raft.reaches_quorum());
+        // Without a lease that is renewed a leader is only known to lead while it has let this node in and the others are
+        // in reach.
+        let led = core.as_ref().filter(|core| let_in && core.raft.reaches_quorum());
         View {
             started,
             leader: led.and_then(Core::leader_name),

@@ -110,8 +110,10 @@ async fn a_node_whose_day_is_spent_resumes_what_has_a_session_all_the_same() {
     let discord = Simulator::start(options).await.expect("the simulator starts");
     let directory = TempDir::new().expect("a directory");
     let bot = || ClosureBot::default();
-    let node = start(&discord, directory.path(), bot()).await.expect("it starts");
-    // The other one's turn comes 5 s later.
+    let mut slow = config(&discord, directory.path());
+    slow.shard_spawn_delay = DEADLINE;
+    let node = Node::start(Options::new(slow, Arc::new(bot()))).await.expect("it starts");
+    // The other one's turn comes much later.
     until("the first shard ready", || ready(&node) == 1).await;
     node.shutdown().await;
     let answer = GatewayBot::Remaining(1);

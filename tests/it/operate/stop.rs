@@ -1,7 +1,8 @@
-//! SIGTERM for all at once.
+//! SIGTERM for all at once, and ends at the start.
 
 use std::time::Duration;
 
+use apolo::{NodeError, ShardTotal, http::View};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::support::{Cluster, DEADLINE, said};
@@ -44,4 +45,24 @@ async fn a_node_that_starts_without_a_quorum_says_what_is_left_to_do() {
 
     assert!(told.contains("not ready"), "{told}");
     assert!(told.contains("apolo recover --help"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_refused_is_given_no_shards() {
+    let mut cluster = Cluster::of(3, 6).await;
+    let before = cluster.whole(3).await;
+    let row = |view: &View| view.nodes.iter().find(|node| node.name == "node-3").cloned();
+    let boot = row(&before).expect("it is known").boot;
+    cluster.stop(2).await;
+    cluster.places[2].config.total_shards = ShardTotal::new(9).ok();
+
+    let refused = cluster.try_start(2).await;
+
+    assert!(matches!(refused, Err(NodeError::Facts(_))), "{refused:?}");
+    // It was there for a moment. Until it is lost, others must not give it shards that nobody would run.
+    let told = |view: &View| row(view).is_some_and(|node| node.boot > boot && node.drains);
+    cluster.sees("that it stops", told).await;
+    for nth in cluster.running() {
+        cluster.stop(nth).await;
+    }
 }
