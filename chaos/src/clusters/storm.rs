@@ -10,7 +10,7 @@ use super::{
     cluster::{Cluster, ClusterError, ClusterOptions, LOAD, WELL_WITHIN},
     processor::HalfProcessor,
 };
-use crate::kills::{Life, Record};
+use crate::kills::{Life, Record, storm::counts_of};
 
 /// Between two looks at how far the others are behind.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -87,8 +87,9 @@ pub async fn storm(
     let lasted = began.elapsed();
     // Before anything may recover: this is what the storm has done.
     let after = cluster.whole("all nodes are still there", WELL_WITHIN).await?;
-    let told = fs::read_to_string(cluster.nodes.storm_of(storms))?;
-    fs::remove_file(cluster.nodes.storm_of(storms))?;
+    let file = cluster.nodes.storm_of(storms);
+    let told = fs::read_to_string(counts_of(&file))?;
+    fs::remove_file(file)?;
     drop(half);
     let mut counts = told.split_whitespace().filter_map(|count| count.parse().ok());
     let (answered, failed) = (counts.next().unwrap_or(0), counts.next().unwrap_or(0));

@@ -10,7 +10,7 @@
 mod audit;
 mod record;
 mod rounds;
-mod storm;
+pub(crate) mod storm;
 mod victim;
 
 pub(crate) use audit::audit;

@@ -1,7 +1,7 @@
 //! A victim that asks every shard as fast as it can, for as long as a file is there.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -32,7 +32,19 @@ struct Counts {
     failed: AtomicU64,
 }
 
-/// Storms while `file` is there, and writes into it how many requests were answered and how many were not.
+/// Where a storm says how many requests were answered and how many were not.
+pub(crate) fn counts_of(file: &Path) -> PathBuf {
+    file.with_extension("counts")
+}
+
+/// In one piece: whoever looks may do so at any moment.
+fn write(file: &Path, answered: u64, failed: u64) -> io::Result<()> {
+    let new = file.with_extension("new");
+    fs::write(&new, format!("{answered} {failed}"))?;
+    fs::rename(new, counts_of(file))
+}
+
+/// Storms while `file` is there, and tells beside it what came of it.
 pub(super) async fn watch(ipc: Ipc, shards: u32, file: PathBuf) {
     let data = "x".repeat(BYTES);
     loop {
@@ -40,9 +52,10 @@ pub(super) async fn watch(ipc: Ipc, shards: u32, file: PathBuf) {
         let askers = (0..AT_ONCE).map(|nth| ask(&ipc, (nth, shards), &data, &counts, &file));
         let tell = async {
             while file.exists() {
-                let [answered, failed] = [&counts.answered, &counts.failed];
-                let told = [answered, failed].map(|count| count.load(Ordering::Relaxed));
-                let _ = fs::write(&file, format!("{} {}", told[0], told[1]));
+                let [answered, failed] =
+                    [&counts.answered, &counts.failed].map(|count| count.load(Ordering::Relaxed));
+                // Who finds nothing says so.
+                let _ = write(&file, answered, failed);
                 sleep(LOOK_EVERY).await;
             }
         };
